@@ -1,0 +1,189 @@
+/** What travels over the HTTP APIs. Types only; the contract is docs/api.md. All times are ISO 8601 UTC. */
+import type { HostState, HostStatus } from './host-protocol.ts';
+import type { Manifest } from './manifest/schema.ts';
+
+/** One stored version of a package, as `…/packages/configuration` lists it. */
+export interface PackageInfo {
+  packageName: string;
+  packageVersion: string;
+  kind: Manifest['kind'];
+  description: string;
+  sha256: string;
+  sizeBytes: number;
+  /** The version that starts use when they name none. */
+  current: boolean;
+  installedAt: string;
+  /** `corrupt`: the installed files no longer match; details in `problem`. Nothing starts from it. */
+  status: 'ok' | 'corrupt';
+  problem?: string;
+  manifest: Manifest;
+}
+
+/** Body of `PUT /api/node/processes/{packageName}/start`. Everything may be left out. */
+export interface StartProcessRequest {
+  /** Makes the start idempotent: a live process with the same id is answered instead of a second one. */
+  settingsId?: string;
+  /** Default: the part of the settingsId before the first `/`, or the package's name. */
+  instanceId?: string;
+  settings?: Record<string, unknown>;
+  messagePublisher?: { packageName: string; packageVersion?: string; settings?: Record<string, unknown> };
+  /** Version of the component (or host) package; default: the current one. */
+  version?: string;
+  env?: Record<string, string | { secretRef: string }>;
+  restart?: RestartPolicy;
+  memoryMb?: number;
+  capacity?: number;
+  concurrency?: number;
+  sessionTtlMs?: number;
+}
+
+/** Restart at most `maxAttempts` times within `windowMs`, waiting `backoffMs`, doubled each time up to `backoffMaxMs`. */
+export interface RestartPolicy {
+  maxAttempts: number;
+  windowMs: number;
+  backoffMs: number;
+  backoffMaxMs: number;
+}
+
+/**
+ * Life of a supervised process as its agent sees it. `Starting` until the host says hello, `BackingOff` between a crash
+ * and the next start, `CrashLoop` when the restart policy gave up, `Exited` when it ended and shall not run again.
+ */
+export type ProcessState = 'Starting' | 'Running' | 'Stopping' | 'BackingOff' | 'CrashLoop' | 'Exited';
+
+export interface ProcessInfo {
+  processId: string;
+  /** Null while no operating-system process stands behind the entry. */
+  pid: number | null;
+  packageName: string;
+  packageVersion: string;
+  settingsId: string | null;
+  component: { packageName: string; packageVersion: string; instanceId: string; state: HostState } | null;
+  state: ProcessState;
+  hostUri: string | null;
+  startedAt: string;
+  /** How often this entry was restarted after a crash. */
+  restarts: number;
+  /** The host's own view, null until its hello. */
+  host: Pick<HostStatus, 'state' | 'health' | 'ownedKeys' | 'errors' | 'publisher'> | null;
+  /** How and why the last operating-system process ended, null if none did. */
+  lastExit: { code: number | null; signal: string | null; reason: string; at: string } | null;
+}
+
+export interface KillOutcome {
+  killed: string[];
+  failed: { processId: string; message: string }[];
+}
+
+/** One event of `GET /api/node/events` and `GET /api/master/events`: SSE with `event: <type>`, `id:`, and this as `data:`. */
+export interface ApiEvent {
+  type: string;
+  at: string;
+  [fact: string]: unknown;
+}
+
+export interface NodeStats {
+  nodeName: string;
+  version: string;
+  startedAt: string;
+  environment: {
+    platform: string;
+    arch: string;
+    nodeVersion: string;
+    hostname: string;
+    cpus: number;
+    loadAverage: number[];
+    totalMemoryBytes: number;
+    freeMemoryBytes: number;
+    freeDiskBytes: number;
+  };
+  networkInterfaces: { name: string; address: string; family: string; internal: boolean }[];
+  processes: ProcessStats[];
+}
+
+export interface ProcessStats {
+  processId: string;
+  packageName: string;
+  componentPackageName: string | null;
+  settingsId: string | null;
+  pid: number;
+  /** CPU since its start, milliseconds, and share of one core over the last interval (0 to n). */
+  cpuMs: number;
+  cpuShare: number;
+  rssBytes: number;
+  uptimeMs: number;
+}
+
+export type NodeReachability = 'ready' | 'unreachable' | 'unknown';
+
+export interface MasterNode {
+  networkName: string;
+  nodeApiUri: string;
+  state: NodeReachability;
+  lastSeen: string | null;
+  /** Why it is not ready. */
+  problem: string | null;
+  capacity: number;
+  labels: Record<string, string>;
+  processes: number;
+  /** Pielou's J' of the component types running there, 0 to 1. */
+  evenness: number;
+}
+
+export interface MasterInstance {
+  id: string;
+  packageName: string;
+  packageVersion: string | null;
+  desired: number;
+  /** Started copies of the desired version and settings. */
+  running: number;
+  /** All live copies, older versions too. */
+  live: number;
+  /** Versions of live copies and how many run each. */
+  versions: Record<string, number>;
+  nodes: string[];
+  /** Copies that crash-loop or cannot be placed, in words. */
+  problems: string[];
+}
+
+export interface MasterStatus {
+  clusterName: string;
+  version: string;
+  leader: { processId: string; nodeName: string; fence: string } | null;
+  isLeader: boolean;
+  settings: { etag: string; updatedAt: string; updatedBy: string } | null;
+  /** The document that was refused last, if the running one is older. */
+  settingsError: { at: string; source: string; message: string; problems: unknown[] } | null;
+  warnings: string[];
+  lastSync: {
+    at: string;
+    durationMs: number;
+    actions: number;
+    failed: { action: string; message: string }[];
+  } | null;
+  evenness: number;
+  nodes: MasterNode[];
+  instances: MasterInstance[];
+  routes: { pathPrefix: string; componentInstanceId: string }[];
+  routers: string[];
+}
+
+/** One host in the cluster: a live process of a node, with its session. */
+export interface MasterHost extends ProcessInfo {
+  nodeName: string;
+  nodeApiUri: string;
+}
+
+export interface ResourceInfo {
+  key: string;
+  instanceId: string;
+  owner: { processId: string; nodeName: string; hostUri: string };
+  sessionId: string;
+  fence: string;
+}
+
+export interface PlanAction {
+  type: string;
+  target: string;
+  reason: string;
+}

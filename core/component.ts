@@ -1,0 +1,157 @@
+/**
+ * The public API of components and publishers: what an author of a package implements, and what the host gives to it.
+ * This file holds types only and imports nothing, so that `holdfast new component` can hand out a copy of it.
+ * Design: docs/component-author.md.
+ */
+
+/** A JSON value, as settings hold them. */
+export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
+
+/** The settings of one instance: the package's `defaultConfiguration`, overlaid by the instance's own, checked and frozen. */
+export type Settings = Readonly<Record<string, Json>>;
+
+/** What a package of kind `component` exports (by default as `default`): makes the component, does no work yet. */
+export type CreateComponent = (context: ComponentContext) => Component | Promise<Component>;
+
+/** What a package of kind `publisher` exports: makes the publisher, does no work yet. */
+export type CreatePublisher = (context: PublisherContext) => MessagePublisher | Promise<MessagePublisher>;
+
+/** The unit that a user writes. One host process runs one component. */
+export interface Component {
+  /** Gets ready to work. The publisher has been started already. A rejection makes the host roll the start back. */
+  start(signal: AbortSignal): Promise<void>;
+  /** Lets go of everything. The publisher still runs. Resources have been closed before. */
+  stop(signal: AbortSignal): Promise<void>;
+  /**
+   * Opens an exclusively owned resource; having this method makes the component an owner of resources. Called at most
+   * once at a time per key, only while the host owns the key. Must install `resource.fence` at the resource (if that
+   * can check fences) before it reads any state.
+   */
+  openResource?(resource: Resource): Promise<ResourceHandler>;
+  /** Answers HTTP requests that need no ownership. Not used where `openResource` exists. */
+  fetch?(request: Request): Promise<Response> | Response;
+  /** Receives messages of the component's subscriptions. Resolving acknowledges. */
+  onMessage?(message: Message): Promise<void>;
+}
+
+/** Serves one owned resource until `close`. */
+export interface ResourceHandler {
+  /** Answers a request for this key. The URL is the canonical one that the client asked for. */
+  fetch(request: Request): Promise<Response> | Response;
+  /** Closes the resource: afterwards another process may open it. Called once, after in-flight requests finished. */
+  close(): Promise<void>;
+}
+
+/** The right to one resource. */
+export interface Resource {
+  /** Canonical key, for example `/db/customers`. */
+  readonly key: string;
+  /** Strictly higher than that of every earlier owner of this key. The resource should reject writes with a lower one. */
+  readonly fence: bigint;
+  /** Aborts when the right ends, however it ends. */
+  readonly signal: AbortSignal;
+  /** Throws `HF_NOT_OWNER` unless the key is owned at this moment. Call it before every effect on the outside. */
+  assertOwned(): void;
+}
+
+/** What a component gets. */
+export interface ComponentContext {
+  /** The package's name. */
+  readonly name: string;
+  /** The instance's id in the cluster settings. */
+  readonly instanceId: string;
+  /** The id of the host process: unique in the cluster, new with every start. */
+  readonly processId: string;
+  /** The node's name. */
+  readonly nodeName: string;
+  readonly settings: Settings;
+  /** The instance's publisher; one that rejects `publish` with `HF_NO_PUBLISHER` if the instance has none. */
+  readonly publisher: MessagePublisher;
+  readonly log: Logger;
+  readonly leases: LeaseService;
+  /** An existing folder that all instances with this id share on one machine. Absolute path. */
+  readonly dataDirectory: string;
+  /** Asks for messages of a type, delivered to `onMessage`. Call in `create` or `start`. */
+  subscribe(messageType: string, options?: { concurrency?: number }): void;
+  /** Reports health as seen from inside; shown in the status. `ready: false` keeps new requests away. */
+  reportHealth(health: { ready: boolean; message?: string }): void;
+  /** Only for packages whose manifest asks for the permission `cluster`: the means to run the cluster. */
+  readonly cluster?: unknown;
+}
+
+/** What a publisher gets. */
+export interface PublisherContext {
+  readonly name: string;
+  readonly instanceId: string;
+  readonly processId: string;
+  readonly nodeName: string;
+  readonly settings: Settings;
+  readonly log: Logger;
+  readonly dataDirectory: string;
+}
+
+export type PublisherState = 'stopped' | 'started' | 'failed';
+
+/** Carries messages out of a component and, where it can, to subscribers. */
+export interface MessagePublisher {
+  readonly name: string;
+  readonly instanceId: string;
+  readonly state: PublisherState;
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  /** Resolves when the medium has the message durably (as far as the medium goes). */
+  publish(message: Message): Promise<void>;
+  /** Delivers messages of a type; a publisher without it only publishes. */
+  subscribe?(
+    messageType: string,
+    handler: (message: Message) => Promise<void>,
+    options?: { group?: string; concurrency?: number },
+  ): Promise<void>;
+}
+
+export interface Message {
+  messageId: string;
+  /** Who sent it, usually the instance id. */
+  source: string;
+  /** ISO 8601, UTC. */
+  timestamp: string;
+  messageType?: string;
+  content?: string;
+  properties: Record<string, string>;
+}
+
+/** Structured log: facts first, then a constant text. Secrets are redacted by name. */
+export interface Logger {
+  debug(facts: object, text: string): void;
+  info(facts: object, text: string): void;
+  warn(facts: object, text: string): void;
+  error(facts: object, text: string): void;
+}
+
+/** Time-limited exclusive rights under a name, shared by the whole cluster. */
+export interface LeaseService {
+  /**
+   * Takes the lease or extends it if `holder` has it already (the fence stays). Contention is a value, not an error.
+   * Rejects with `HF_COORDINATION_UNAVAILABLE` (retryable) when the store cannot be asked.
+   */
+  tryAcquire(name: string, holder: string, ttlMs: number): Promise<LeaseGrant>;
+  /** Extends a live lease of this holder and fence; `acquired: false` if it is no longer theirs. */
+  renew(name: string, holder: string, fence: bigint, ttlMs: number): Promise<LeaseGrant>;
+  /** Ends the lease if it is this holder's. Resolves to whether it was. */
+  release(name: string, holder: string, fence: bigint): Promise<boolean>;
+  /** The live holder, or null. */
+  inspect(name: string): Promise<LeaseHolder | null>;
+}
+
+export interface LeaseHolder {
+  name: string;
+  holder: string;
+  fence: bigint;
+  /** Milliseconds left, by the store's clock, when it answered. */
+  expiresInMs: number;
+}
+
+/** The outcome of `tryAcquire` and `renew`: whether it is yours now, and whose it is otherwise. */
+export type LeaseGrant =
+  | { acquired: true; fence: bigint; expiresInMs: number; holder: string }
+  | { acquired: false; fence: bigint | null; expiresInMs: number; holder: string | null };

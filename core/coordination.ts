@@ -1,0 +1,149 @@
+/**
+ * Ports to the coordination store: what `leases` and `ownership` implement, and what hosts, agents, the router and the
+ * node manager use. Types only. The rules of the protocol: docs/ownership.md.
+ */
+import type { LeaseService } from './component.ts';
+import type { Fence, InstanceId, NodeName, ProcessId, ResourceKey, SessionId } from './identifiers.ts';
+
+/** One connection to the coordination store of the cluster. */
+export interface Coordination {
+  readonly leases: LeaseService;
+  readonly directory: ResourceDirectory;
+  readonly documents: DocumentStore;
+  /** Ends the connection. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** One host's lease on its own liveness, as the directory shows it. */
+export interface Session {
+  sessionId: SessionId;
+  pool: InstanceId;
+  processId: ProcessId;
+  nodeName: NodeName;
+  /** Where the router reaches the host, `http://ip:port`. */
+  address: string;
+  /** Whether the component owns resources (`openResource`) or just answers (`fetch`). */
+  ownsResources: boolean;
+  /** Relative share of keys, at least 1. */
+  capacity: number;
+  /** Draining hosts get no new keys and no new stateless requests. */
+  draining: boolean;
+  /** False while the component reports itself not ready. */
+  ready: boolean;
+  keys: number;
+}
+
+/** Who owns a key. */
+export interface Claim {
+  pool: InstanceId;
+  key: ResourceKey;
+  fence: Fence;
+  sessionId: SessionId;
+  processId: ProcessId;
+  nodeName: NodeName;
+  address: string;
+  /** Whether some session owned this key before this one: its state must exist then. */
+  hadOwner: boolean;
+}
+
+export type ClaimOutcome = { owned: true; claim: Claim } | { owned: false; reason: 'no-live-host' };
+
+export interface OpenSession {
+  pool: InstanceId;
+  processId: ProcessId;
+  nodeName: NodeName;
+  address: string;
+  ownsResources: boolean;
+  capacity: number;
+  ttlMs: number;
+}
+
+export type DirectoryEvent =
+  | { type: 'session-opened' | 'session-changed'; session: Session }
+  | { type: 'session-ended'; sessionId: SessionId; pool: InstanceId; reason: 'closed' | 'died' | 'expired' }
+  | { type: 'released'; pool: InstanceId; key: ResourceKey; fence: Fence }
+  /** Events may have been missed: forget every cached claim and session. */
+  | { type: 'reset' };
+
+/** The resource directory: sessions and claims. Every method rejects with HF_COORDINATION_UNAVAILABLE when the store cannot be asked. */
+export interface ResourceDirectory {
+  openSession(request: OpenSession): Promise<{ sessionId: SessionId; expiresInMs: number }>;
+  /** `alive: false` means that the session is over for good. */
+  renewSession(sessionId: SessionId): Promise<{ alive: boolean; expiresInMs: number }>;
+  /** Changes what the directory tells others of a live session. Resolves to whether it is live. */
+  updateSession(sessionId: SessionId, change: { draining?: boolean; ready?: boolean }): Promise<boolean>;
+  /** The host itself ends its session, after it has closed all resources. Idempotent. */
+  closeSession(sessionId: SessionId): Promise<void>;
+  /** An agent that has proof of the process's death ends its sessions at once. Idempotent; resolves to how many ended. */
+  endSessionsOf(processId: ProcessId): Promise<number>;
+  /** Sticky: the live owner, or a newly chosen one with the next fence. One atomic step. */
+  claim(pool: InstanceId, key: ResourceKey): Promise<ClaimOutcome>;
+  /** As `claim`, for many keys in one round trip; outcomes in the order of the keys. At most 1,000. */
+  claimMany(pool: InstanceId, keys: ResourceKey[]): Promise<ClaimOutcome[]>;
+  /** After HF_FENCED: takes a fence above `above` for a key that this live session owns. Null if it does not own it. */
+  raiseFence(
+    claim: { pool: InstanceId; key: ResourceKey; sessionId: SessionId },
+    above: Fence,
+  ): Promise<Claim | null>;
+  /** The record as it stands, null if there is none or its session is not live. */
+  lookup(pool: InstanceId, key: ResourceKey): Promise<Claim | null>;
+  /** Gives a key up, only with the very session and fence that hold it. Resolves to whether they did. */
+  release(claim: {
+    pool: InstanceId;
+    key: ResourceKey;
+    sessionId: SessionId;
+    fence: Fence;
+  }): Promise<boolean>;
+  sessions(pool?: InstanceId): Promise<Session[]>;
+  /** Owned keys in byte order of (key, pool), after `cursor`; `limit` 1 to 1,000. */
+  list(query: {
+    pool?: InstanceId;
+    key?: ResourceKey;
+    prefix?: string;
+    limit?: number;
+    cursor?: string;
+  }): Promise<{ claims: Claim[]; cursor: string | null }>;
+  /** Calls for every event from now on, in order; `reset` after a gap. The result stops it. */
+  watch(listener: (event: DirectoryEvent) => void): () => void;
+}
+
+export interface StoredDocument {
+  content: string;
+  etag: string;
+}
+
+/** Small documents with compare-and-set: the settings, the leader's notes. Content at most 4 MiB. */
+export interface DocumentStore {
+  get(name: string): Promise<StoredDocument | null>;
+  /** Writes if the stored ETag is `expectedEtag` (null: if there is none). `written: false` brings what is there. */
+  put(
+    name: string,
+    content: string,
+    expectedEtag: string | null,
+  ): Promise<{ written: true; etag: string } | { written: false; current: StoredDocument | null }>;
+  /** Calls with the present document (if any) and after each change. The result stops it. */
+  watch(name: string, listener: (document: StoredDocument) => void): () => void;
+}
+
+/** What `ComponentContext.cluster` holds for a package with the permission `cluster` (node manager, router). */
+export interface ClusterAccess {
+  readonly clusterName: string;
+  /** The cluster secret: the admin token. Never log it. */
+  readonly secret: string;
+  readonly coordination: Coordination;
+}
+
+/** Name of the settings document. Its content is JSON of `StoredSettings`. */
+export const SETTINGS_DOCUMENT = 'settings';
+
+/** How the settings lie in the store. */
+export interface StoredSettings {
+  /** The settings document as text, valid when stored. */
+  text: string;
+  /** ISO 8601 UTC. */
+  updatedAt: string;
+  /** `file` or `api`. */
+  updatedBy: string;
+  /** SHA-256 (hex) of the settings file when it last agreed with this; tells an edited file from an old one. */
+  fileSha256: string | null;
+}

@@ -1,0 +1,104 @@
+/**
+ * The private channel between an agent (node API) and its hosts. Types only.
+ *
+ * The agent starts a host with nothing secret in argv or environment and writes one `HostLaunch` as a line of JSON to
+ * its standard input. The host then connects to the agent's Unix socket, says `hello`, and both sides speak JSON-RPC
+ * over it (`#channel`). The connection is the host's lifeline: while it is gone the host reconnects, and after
+ * `orphanGraceMs` without an agent it stops by itself. A restarted agent adopts its hosts by their `hello`.
+ */
+import type { Settings } from './component.ts';
+import type { InstanceId, NodeName, ProcessId } from './identifiers.ts';
+
+export interface HostLaunch {
+  processId: ProcessId;
+  /** Random, known to this agent and this host only: proves the host to the agent. */
+  hostSecret: string;
+  nodeName: NodeName;
+  clusterName: string;
+  /** The cluster secret (admin token); also signs the router's channel. */
+  clusterSecret: string;
+  /** Unix socket of the agent. */
+  agentSocket: string;
+  coordination: CoordinationAddress;
+  /** Address that the host listens on, and the first port it tries. */
+  listenHost: string;
+  firstPort: number;
+  /** This host's own folder (0700): logs, uploaded packages. */
+  hostDirectory: string;
+  /** The folder above all `dataDirectory`s: `<dataRoot>/<instanceId>`. */
+  dataRoot: string;
+  orphanGraceMs: number;
+  logLevel: string;
+}
+
+/** Where the coordination store is, as a host must know it. */
+export type CoordinationAddress = { kind: 'embedded'; socketPath: string };
+
+/** Which installed package, and where its verified files are. */
+export interface InstalledPackage {
+  packageName: string;
+  packageVersion: string;
+  /** Absolute folder that holds `manifest.json`. */
+  directory: string;
+}
+
+/** What the agent hands to a host that shall run a component. Secrets in settings and env are resolved already. */
+export interface HostConfiguration {
+  settingsId: string;
+  instanceId: InstanceId;
+  component: InstalledPackage;
+  settings: Settings;
+  publisher: (InstalledPackage & { settings: Settings }) | null;
+  env: Record<string, string>;
+  sessionTtlMs: number;
+  /** Relative share of keys, at least 1. */
+  capacity: number;
+  /** Requests served at once per key; 0 means no bound. */
+  concurrency: number;
+}
+
+export type HostState =
+  'AwaitingConfiguration' | 'Configured' | 'Started' | 'Stopping' | 'Stopped' | 'Errored' | 'Destroyed';
+
+/** What a host tells its agent at `hello` and at every change. */
+export interface HostStatus {
+  state: HostState;
+  /** `http://ip:port` of its REST API and of the router's channel. */
+  hostUri: string;
+  component: { packageName: string; packageVersion: string; instanceId: string; state: HostState } | null;
+  publisher: { packageName: string; packageVersion: string; state: string } | null;
+  health: { ready: boolean; message?: string };
+  ownedKeys: number;
+  /** Newest last; at most 10. */
+  errors: { code: string; message: string; at: string }[];
+}
+
+/** Methods that the agent answers. */
+export interface AgentMethods {
+  hello(params: { processId: ProcessId; hostSecret: string; pid: number; status: HostStatus }): {
+    accepted: boolean;
+  };
+  /** Notification: any change of the status. */
+  status(params: HostStatus): void;
+}
+
+/** Methods that the host answers. Errors travel as `ErrorBody` in the JSON-RPC error's data. */
+export interface HostMethods {
+  /** Loads and configures; allowed in AwaitingConfiguration, Configured, Stopped and Errored. */
+  configure(params: HostConfiguration): HostStatus;
+  /** Starts publisher, component, subscriptions, session; rolls back and rejects on failure. */
+  start(): HostStatus;
+  stop(): HostStatus;
+  /** Stops gracefully within the time, then the process exits with 0. Resolves when stopped, before the exit. */
+  shutdown(params: { graceMs: number }): HostStatus;
+}
+
+/** Headers of the router's channel to a host. Dropped from outside requests. */
+export const CHANNEL_HEADERS = {
+  /** HMAC-SHA-256 (hex) of the session id under the cluster secret, see `channelKey` in ownership. */
+  channel: 'x-holdfast-channel',
+  resource: 'x-holdfast-resource',
+  session: 'x-holdfast-session',
+  fence: 'x-holdfast-fence',
+  owner: 'x-holdfast-owner',
+} as const;

@@ -1,0 +1,31 @@
+/** Contracts and vocabulary that every other folder shares. */
+export type * from './api-types.ts';
+export type * from './component.ts';
+export type * from './coordination.ts';
+export { SETTINGS_DOCUMENT } from './coordination.ts';
+export type * from './host-protocol.ts';
+export { CHANNEL_HEADERS } from './host-protocol.ts';
+export * from './identifiers.ts';
+export { DEFAULTS, LIMITS } from './limits.ts';
+export { errorTable, type ErrorCode, type ErrorEntry } from './errors/table.ts';
+export { fromErrorBody, HoldfastError, toErrorBody, type ErrorBody } from './errors/holdfast-error.ts';
+export { createSystem, isoTime, type Clock, type Random, type System, type Timers } from './system/system.ts';
+export { createFakeSystem, type FakeSystem } from './system/fake-system.ts';
+export * from './system/durable-file.ts';
+export * from './system/process-table.ts';
+export { socketPath } from './system/socket-path.ts';
+export { compileSchema, describeProblem, jsonPath, type Problem, type Validate } from './validation.ts';
+export { ManifestSchema, type Manifest, type ManifestDocument } from './manifest/schema.ts';
+export { configure, deepFreeze, parseManifest } from './manifest/manifest.ts';
+export { ClusterSettingsSchema, type ClusterSettingsDocument } from './settings/schema.ts';
+export {
+  fillInstance,
+  parseSettings,
+  settingsEtag,
+  type ClusterSettings,
+  type InstanceSettings,
+  type NodeSettings,
+  type PackageReference,
+  type ParsedSettings,
+  type RouteSettings,
+} from './settings/settings.ts';

@@ -1,0 +1,125 @@
+/** Reads a package's manifest: older spellings normalised, checked, defaults filled in. Pure. */
+import { HoldfastError } from '../errors/holdfast-error.ts';
+import { compileSchema, describeProblem, type Problem, type Validate } from '../validation.ts';
+import { ManifestSchema, type Manifest } from './schema.ts';
+
+let validate: Validate | undefined;
+
+/** @throws HoldfastError HF_PACKAGE_INVALID with `details.problems` */
+export function parseManifest(text: string): Manifest {
+  let document: unknown;
+  try {
+    document = JSON.parse(text.replace(/^\uFEFF/, ''));
+  } catch (cause) {
+    throw invalid([{ path: '$', expected: `JSON (${(cause as Error).message})` }]);
+  }
+  if (typeof document !== 'object' || document === null || Array.isArray(document)) {
+    throw invalid([{ path: '$', value: document, expected: 'object' }]);
+  }
+  const normalised = normalise(document as Record<string, unknown>);
+  validate ??= compileSchema(ManifestSchema);
+  const problems = [...validate(normalised), ...checkPaths(normalised)];
+  if (problems.length > 0) throw invalid(problems);
+  const manifest = normalised as Manifest;
+  checkConfigurationSchema(manifest);
+  return {
+    ...manifest,
+    contentRoot: manifest.contentRoot ?? 'content',
+    export: manifest.export ?? 'default',
+    defaultConfiguration: manifest.defaultConfiguration ?? {},
+  };
+}
+
+/** TDIE's spellings: `name`, `version`, `componentType`, `extensionProperties`. The present names win. */
+function normalise(document: Record<string, unknown>): Record<string, unknown> {
+  const { name, version, componentType, extensionProperties, ...rest } = document;
+  const normalised: Record<string, unknown> = { ...rest };
+  if (name !== undefined) normalised.packageName ??= name;
+  if (version !== undefined) normalised.packageVersion ??= version;
+  if (componentType !== undefined)
+    normalised.kind ??= typeof componentType === 'string' ? kindOf(componentType) : componentType;
+  if (extensionProperties !== undefined) normalised.defaultConfiguration ??= extensionProperties;
+  return normalised;
+}
+
+function kindOf(componentType: string): string {
+  const kinds: Record<string, string> = { componenthost: 'host', messagepublisher: 'publisher' };
+  return kinds[componentType.toLowerCase()] ?? componentType.toLowerCase();
+}
+
+/** `contentRoot` and `main` must stay inside the package. */
+function checkPaths(document: Record<string, unknown>): Problem[] {
+  return (['contentRoot', 'main'] as const).flatMap(field => {
+    const value = document[field];
+    if (typeof value !== 'string') return [];
+    const escapes =
+      value.startsWith('/') ||
+      value.includes('\\') ||
+      value.includes('\0') ||
+      /^[A-Za-z]:/.test(value) ||
+      value.split('/').includes('..');
+    return escapes
+      ? [{ path: `$.${field}`, value, expected: 'a relative path inside the package, with forward slashes' }]
+      : [];
+  });
+}
+
+function checkConfigurationSchema(manifest: Manifest): void {
+  if (!manifest.configurationSchema) return;
+  try {
+    compileSchema(manifest.configurationSchema);
+  } catch (cause) {
+    throw invalid([
+      { path: '$.configurationSchema', expected: `a JSON Schema (${(cause as Error).message})` },
+    ]);
+  }
+}
+
+function invalid(problems: Problem[]): HoldfastError {
+  return new HoldfastError(
+    'HF_PACKAGE_INVALID',
+    `manifest.json: ${problems.map(describeProblem).join('; ')}`,
+    {
+      details: { entry: 'manifest.json', problems },
+    },
+  );
+}
+
+/**
+ * The settings of an instance: the package's `defaultConfiguration` overlaid key by key, checked against its
+ * `configurationSchema`, frozen. `at` is the JSON path prefix used in problems.
+ * @throws HoldfastError HF_SETTINGS_INVALID
+ */
+export function configure(
+  manifest: Pick<Manifest, 'packageName' | 'defaultConfiguration' | 'configurationSchema'>,
+  settings: Readonly<Record<string, unknown>>,
+  at = '$',
+): Readonly<Record<string, unknown>> {
+  const merged = structuredClone({ ...manifest.defaultConfiguration, ...settings });
+  if (manifest.configurationSchema) {
+    const problems = compileSchema(manifest.configurationSchema, { useDefaults: true })(merged).map(
+      problem => ({
+        ...problem,
+        path: at + problem.path.slice(1),
+      }),
+    );
+    if (problems.length > 0) {
+      throw new HoldfastError(
+        'HF_SETTINGS_INVALID',
+        `settings for ${manifest.packageName}: ${problems.map(describeProblem).join('; ')}`,
+        {
+          details: { packageName: manifest.packageName, problems },
+        },
+      );
+    }
+  }
+  return deepFreeze(merged);
+}
+
+export function deepFreeze<Value>(value: Value): Value {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const inner of Object.values(value)) deepFreeze(inner);
+  }
+  return value;
+}

@@ -1,0 +1,236 @@
+/**
+ * The shape of `cluster-settings.json`, as a JSON Schema from which the type is derived.
+ * `core/settings/cluster-settings.schema.json` is generated from it (npm run generate:schemas) and shipped for editors.
+ */
+import Type, { type Static } from 'typebox';
+import { DEFAULTS, LIMITS } from '../limits.ts';
+
+const strict = { additionalProperties: false } as const;
+const packageName = (description: string) =>
+  Type.String({ pattern: '^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$', description });
+const version = Type.String({
+  pattern: '^[0-9]+\\.[0-9]+\\.[0-9]+(?:-[0-9A-Za-z.-]+)?(?:\\+[0-9A-Za-z.-]+)?$',
+  maxLength: 64,
+  description: 'Semantic version, for example 1.2.0.',
+});
+const identifier = (description: string) =>
+  Type.String({ pattern: '^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$', description });
+const labels = Type.Record(Type.String(), Type.String({ maxLength: 128 }));
+const port = Type.Integer({ minimum: 1, maximum: 65535 });
+const secretReference = Type.Object(
+  { secretRef: identifier('Name of a file in the state folder `secrets/` on the node.') },
+  strict,
+);
+
+const PackageReference = Type.Object(
+  {
+    name: packageName('Name of the package.'),
+    version,
+    packagePath: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: 'ZIP file, relative to the settings file. May be left out for an uploaded package.',
+      }),
+    ),
+  },
+  strict,
+);
+
+const NodeServer = Type.Object(
+  {
+    networkName: identifier('Name of the node, unique in the cluster.'),
+    networkIp: Type.Optional(Type.String({ minLength: 1 })),
+    nodeApiUri: Type.String({ pattern: '^https?://[^/?#\\s]+/?$', description: 'Base URI of its node API.' }),
+    capacity: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 10_000, default: 16, description: 'Sum of weights it may run.' }),
+    ),
+    labels: Type.Optional(labels),
+  },
+  strict,
+);
+
+const ComponentInstance = Type.Object(
+  {
+    id: identifier('Unique id; also the name of the pool that owns the keys.'),
+    packageName: packageName('A component package.'),
+    packageVersion: Type.Optional({ ...version, description: 'Default: the newest known version.' }),
+    instances: Type.Optional(
+      Type.Union([Type.Integer({ minimum: 0, maximum: 100_000 }), Type.Literal('perNode')], {
+        default: 1,
+        description: 'How many copies, or "perNode" for one on every node.',
+      }),
+    ),
+    settings: Type.Optional(
+      Type.Record(Type.String(), Type.Unknown(), {
+        description: 'Checked against the package’s configurationSchema.',
+      }),
+    ),
+    messagePublisher: Type.Optional(
+      Type.Object(
+        {
+          packageName: packageName('A publisher package.'),
+          packageVersion: Type.Optional(version),
+          settings: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+        },
+        strict,
+      ),
+    ),
+    constraints: Type.Optional(
+      Type.Object(
+        {
+          labels: Type.Optional(labels),
+          spread: Type.Optional(
+            Type.String({ minLength: 1, description: 'Label over which copies are spread evenly.' }),
+          ),
+          antiAffinity: Type.Optional(
+            Type.Array(Type.String(), { description: 'Instances that must not share a node with this.' }),
+          ),
+        },
+        strict,
+      ),
+    ),
+    resources: Type.Optional(
+      Type.Object(
+        {
+          memoryMb: Type.Optional(
+            Type.Integer({ minimum: 16, description: 'Heap limit of the host process, MiB.' }),
+          ),
+          weight: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, default: 1 })),
+        },
+        strict,
+      ),
+    ),
+    restart: Type.Optional(
+      Type.Object(
+        {
+          maxAttempts: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000, default: 5 })),
+          windowMs: Type.Optional(Type.Integer({ minimum: 1_000, default: 60_000 })),
+          backoffMs: Type.Optional(Type.Integer({ minimum: 0, default: 200 })),
+          backoffMaxMs: Type.Optional(Type.Integer({ minimum: 0, default: 10_000 })),
+        },
+        strict,
+      ),
+    ),
+    update: Type.Optional(
+      Type.Object(
+        {
+          strategy: Type.Optional(Type.Literal('rolling')),
+          maxUnavailable: Type.Optional(Type.Integer({ minimum: 1, default: 1 })),
+          healthyAfterMs: Type.Optional(Type.Integer({ minimum: 0, default: 2_000 })),
+          deadlineMs: Type.Optional(Type.Integer({ minimum: 1_000, default: 60_000 })),
+          autoRollback: Type.Optional(Type.Boolean({ default: true })),
+        },
+        strict,
+      ),
+    ),
+    env: Type.Optional(
+      Type.Record(
+        Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$' }),
+        Type.Union([Type.String(), secretReference]),
+      ),
+    ),
+    concurrency: Type.Optional(
+      Type.Integer({ minimum: 0, default: 0, description: 'Requests served at once per key; 0: no bound.' }),
+    ),
+    ports: Type.Optional(
+      Type.Array(port, {
+        description: 'Ports for copies that listen themselves: copy i gets ports[i] as `settings.port`.',
+      }),
+    ),
+  },
+  strict,
+);
+
+const Route = Type.Object(
+  {
+    pathPrefix: Type.String({
+      pattern: '^/',
+      maxLength: 512,
+      description: 'Matches on segment boundaries; the longest wins.',
+    }),
+    componentInstanceId: Type.String({ description: 'The instance that answers.' }),
+    resourceKey: Type.Optional(
+      Type.Object(
+        {
+          from: Type.String({
+            pattern: '^(?:path|header:[A-Za-z0-9-]+)$',
+            description: '"path" or "header:<name>".',
+          }),
+          segments: Type.Optional(
+            Type.Integer({
+              minimum: 1,
+              maximum: 64,
+              description: 'Only with "path": how many leading segments make the key. Default: all.',
+            }),
+          ),
+        },
+        { ...strict, description: 'Default: the whole path.' },
+      ),
+    ),
+  },
+  strict,
+);
+
+export const ClusterSettingsSchema = Type.Object(
+  {
+    $schema: Type.Optional(Type.String()),
+    clusterName: identifier('Name of the cluster.'),
+    coordination: Type.Optional(
+      Type.Object(
+        {
+          kind: Type.Union([
+            Type.Literal('embedded'),
+            Type.Literal('redis'),
+            Type.Literal('postgres'),
+            Type.Literal('etcd'),
+          ]),
+          urls: Type.Optional(Type.Array(Type.String({ minLength: 1 }))),
+        },
+        { ...strict, default: { kind: 'embedded' } },
+      ),
+    ),
+    managers: Type.Optional(Type.Integer({ minimum: 1, maximum: 3, default: 1 })),
+    syncIntervalMs: Type.Optional(
+      Type.Integer({ minimum: 100, maximum: 86_400_000, default: DEFAULTS.syncIntervalMs }),
+    ),
+    sessionTtlMs: Type.Optional(
+      Type.Integer({
+        minimum: LIMITS.sessionTtlMsMin,
+        maximum: LIMITS.sessionTtlMsMax,
+        default: DEFAULTS.sessionTtlMs,
+      }),
+    ),
+    holdMs: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 600_000,
+        default: DEFAULTS.holdMs,
+        description: 'At least sessionTtlMs + 2000.',
+      }),
+    ),
+    orphanGraceMs: Type.Optional(
+      Type.Integer({ minimum: 1_000, maximum: 3_600_000, default: DEFAULTS.orphanGraceMs }),
+    ),
+    warmSpares: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 16,
+        default: 1,
+        description: 'Unconfigured hosts that each node keeps ready.',
+      }),
+    ),
+    componentHostPackageName: Type.Optional({
+      ...packageName('The host package.'),
+      default: 'component-host',
+    }),
+    nodePackages: Type.Optional(Type.Array(PackageReference, { default: [] })),
+    componentPackages: Type.Optional(Type.Array(PackageReference, { default: [] })),
+    nodeServers: Type.Array(NodeServer),
+    componentInstances: Type.Optional(Type.Array(ComponentInstance, { default: [] })),
+    routes: Type.Optional(Type.Array(Route, { default: [] })),
+  },
+  { ...strict, title: 'Holdfast cluster settings' },
+);
+
+/** The document as its user writes it. */
+export type ClusterSettingsDocument = Static<typeof ClusterSettingsSchema>;

@@ -1,0 +1,330 @@
+/** Reads the cluster settings: JSON (comments allowed) → schema → names and cross-field checks → defaults → frozen. Pure. */
+import { createHash } from 'node:crypto';
+import { getLocation, parse, printParseErrorCode, type ParseError } from 'jsonc-parser';
+import { HoldfastError } from '../errors/holdfast-error.ts';
+import { DEFAULTS, LIMITS } from '../limits.ts';
+import { deepFreeze } from '../manifest/manifest.ts';
+import { compileSchema, describeProblem, jsonPath, type Problem, type Validate } from '../validation.ts';
+import { ClusterSettingsSchema, type ClusterSettingsDocument } from './schema.ts';
+
+type Filled<Type> = Type extends (infer Item)[] ? Filled<Item>[] : Type;
+type Instance = NonNullable<ClusterSettingsDocument['componentInstances']>[number];
+
+export interface InstanceSettings {
+  id: string;
+  packageName: string;
+  packageVersion: string | null;
+  instances: number | 'perNode';
+  settings: Record<string, unknown>;
+  messagePublisher: {
+    packageName: string;
+    packageVersion: string | null;
+    settings: Record<string, unknown>;
+  } | null;
+  constraints: { labels: Record<string, string>; spread: string | null; antiAffinity: string[] };
+  resources: { memoryMb: number | null; weight: number };
+  restart: { maxAttempts: number; windowMs: number; backoffMs: number; backoffMaxMs: number };
+  update: {
+    strategy: 'rolling';
+    maxUnavailable: number;
+    healthyAfterMs: number;
+    deadlineMs: number;
+    autoRollback: boolean;
+  };
+  env: Record<string, string | { secretRef: string }>;
+  concurrency: number;
+  ports: number[];
+}
+
+export interface NodeSettings {
+  networkName: string;
+  networkIp: string;
+  /** Without a trailing slash. */
+  nodeApiUri: string;
+  capacity: number;
+  labels: Record<string, string>;
+}
+
+export type RouteSettings = {
+  pathPrefix: string;
+  componentInstanceId: string;
+  resourceKey: { from: string; segments: number | null };
+};
+
+export type PackageReference = Filled<NonNullable<ClusterSettingsDocument['nodePackages']>>[number];
+
+/** The settings with every default filled in, frozen. */
+export interface ClusterSettings {
+  clusterName: string;
+  coordination: { kind: 'embedded' | 'redis' | 'postgres' | 'etcd'; urls: string[] };
+  managers: number;
+  syncIntervalMs: number;
+  sessionTtlMs: number;
+  holdMs: number;
+  orphanGraceMs: number;
+  warmSpares: number;
+  componentHostPackageName: string;
+  nodePackages: PackageReference[];
+  componentPackages: PackageReference[];
+  nodeServers: NodeSettings[];
+  componentInstances: InstanceSettings[];
+  routes: RouteSettings[];
+}
+
+export interface ParsedSettings {
+  settings: ClusterSettings;
+  /** Things to tell the user that are no errors, such as a misspelt name that was read all the same. */
+  warnings: string[];
+}
+
+let validate: Validate | undefined;
+
+/**
+ * @param knownPackages names of packages known besides `componentPackages` (the master's catalog); null skips that check
+ * @throws HoldfastError HF_SETTINGS_INVALID with `details.problems`
+ */
+export function parseSettings(
+  text: string,
+  knownPackages: ReadonlySet<string> | null = null,
+): ParsedSettings {
+  if (Buffer.byteLength(text) > LIMITS.settingsBytesMax) {
+    throw invalid([{ path: '$', expected: `at most ${LIMITS.settingsBytesMax} bytes of JSON` }]);
+  }
+  const document = parseJson(text);
+  const warnings: string[] = [];
+  if ('componnetHostPackageName' in document) {
+    warnings.push('$.componnetHostPackageName is misspelt; it is read as componentHostPackageName');
+    document.componentHostPackageName ??= document.componnetHostPackageName;
+    delete document.componnetHostPackageName;
+  }
+  validate ??= compileSchema(ClusterSettingsSchema);
+  const problems = validate(document);
+  if (problems.length > 0) throw invalid(problems);
+  const settings = fillDefaults(document as ClusterSettingsDocument);
+  const crossProblems = crossChecks(settings, knownPackages);
+  if (crossProblems.length > 0) throw invalid(crossProblems);
+  return { settings: deepFreeze(settings), warnings };
+}
+
+/** Strong ETag of a settings text. */
+export function settingsEtag(text: string): string {
+  return `"${createHash('sha256').update(text).digest('hex').slice(0, 32)}"`;
+}
+
+function parseJson(text: string): Record<string, unknown> {
+  const errors: ParseError[] = [];
+  const document = parse(text.replace(/^\uFEFF/, ''), errors, { allowTrailingComma: true }) as unknown;
+  const [first] = errors;
+  if (first) {
+    const before = text.slice(0, first.offset).split('\n');
+    throw invalid([
+      {
+        path: jsonPath(getLocation(text, first.offset).path),
+        expected: `valid JSON: ${printParseErrorCode(first.error)} at line ${before.length}, column ${before.at(-1)!.length + 1}`,
+      },
+    ]);
+  }
+  if (typeof document !== 'object' || document === null || Array.isArray(document)) {
+    throw invalid([{ path: '$', value: document, expected: 'object' }]);
+  }
+  return document as Record<string, unknown>;
+}
+
+function fillDefaults(document: ClusterSettingsDocument): ClusterSettings {
+  return {
+    clusterName: document.clusterName,
+    coordination: {
+      kind: document.coordination?.kind ?? 'embedded',
+      urls: document.coordination?.urls ?? [],
+    },
+    managers: document.managers ?? 1,
+    syncIntervalMs: document.syncIntervalMs ?? DEFAULTS.syncIntervalMs,
+    sessionTtlMs: document.sessionTtlMs ?? DEFAULTS.sessionTtlMs,
+    holdMs: document.holdMs ?? Math.max(DEFAULTS.holdMs, (document.sessionTtlMs ?? 0) + 2_000),
+    orphanGraceMs: document.orphanGraceMs ?? DEFAULTS.orphanGraceMs,
+    warmSpares: document.warmSpares ?? 1,
+    componentHostPackageName: document.componentHostPackageName ?? 'component-host',
+    nodePackages: document.nodePackages ?? [],
+    componentPackages: document.componentPackages ?? [],
+    nodeServers: document.nodeServers.map(node => ({
+      networkName: node.networkName,
+      networkIp: node.networkIp ?? new URL(node.nodeApiUri).hostname,
+      nodeApiUri: node.nodeApiUri.replace(/\/$/, ''),
+      capacity: node.capacity ?? 16,
+      labels: node.labels ?? {},
+    })),
+    componentInstances: (document.componentInstances ?? []).map(fillInstance),
+    routes: (document.routes ?? []).map(route => ({
+      pathPrefix: route.pathPrefix,
+      componentInstanceId: route.componentInstanceId,
+      resourceKey: { from: route.resourceKey?.from ?? 'path', segments: route.resourceKey?.segments ?? null },
+    })),
+  };
+}
+
+/** An instance with its defaults; also makes the instances that the manager implies (router). */
+export function fillInstance(instance: Instance): InstanceSettings {
+  const publisher = instance.messagePublisher;
+  return {
+    id: instance.id,
+    packageName: instance.packageName,
+    packageVersion: instance.packageVersion ?? null,
+    instances: instance.instances ?? 1,
+    settings: instance.settings ?? {},
+    messagePublisher: publisher
+      ? {
+          packageName: publisher.packageName,
+          packageVersion: publisher.packageVersion ?? null,
+          settings: publisher.settings ?? {},
+        }
+      : null,
+    constraints: {
+      labels: instance.constraints?.labels ?? {},
+      spread: instance.constraints?.spread ?? null,
+      antiAffinity: instance.constraints?.antiAffinity ?? [],
+    },
+    resources: { memoryMb: instance.resources?.memoryMb ?? null, weight: instance.resources?.weight ?? 1 },
+    restart: {
+      maxAttempts: instance.restart?.maxAttempts ?? 5,
+      windowMs: instance.restart?.windowMs ?? 60_000,
+      backoffMs: instance.restart?.backoffMs ?? 200,
+      backoffMaxMs: instance.restart?.backoffMaxMs ?? 10_000,
+    },
+    update: {
+      strategy: 'rolling',
+      maxUnavailable: instance.update?.maxUnavailable ?? 1,
+      healthyAfterMs: instance.update?.healthyAfterMs ?? 2_000,
+      deadlineMs: instance.update?.deadlineMs ?? 60_000,
+      autoRollback: instance.update?.autoRollback ?? true,
+    },
+    env: instance.env ?? {},
+    concurrency: instance.concurrency ?? 0,
+    ports: instance.ports ?? [],
+  };
+}
+
+function crossChecks(settings: ClusterSettings, knownPackages: ReadonlySet<string> | null): Problem[] {
+  const problems: Problem[] = [
+    ...duplicates(settings.nodeServers, node => node.networkName, 'nodeServers', 'networkName'),
+    ...duplicates(settings.nodeServers, node => node.nodeApiUri, 'nodeServers', 'nodeApiUri'),
+    ...duplicates(settings.componentInstances, instance => instance.id, 'componentInstances', 'id'),
+    ...duplicates(settings.routes, route => route.pathPrefix, 'routes', 'pathPrefix'),
+    ...duplicates(
+      settings.nodePackages,
+      reference => `${reference.name}@${reference.version}`,
+      'nodePackages',
+      'name',
+    ),
+    ...duplicates(
+      settings.componentPackages,
+      reference => `${reference.name}@${reference.version}`,
+      'componentPackages',
+      'name',
+    ),
+  ];
+  if (settings.holdMs < settings.sessionTtlMs + 2_000) {
+    problems.push({
+      path: '$.holdMs',
+      value: settings.holdMs,
+      expected: `at least sessionTtlMs + 2000 (${settings.sessionTtlMs + 2_000})`,
+    });
+  }
+  if (settings.coordination.kind !== 'embedded') {
+    problems.push({
+      path: '$.coordination.kind',
+      value: settings.coordination.kind,
+      expected: '"embedded"; the resource directory does not run on other stores yet',
+    });
+  }
+  if (settings.managers > 1) {
+    problems.push({
+      path: '$.managers',
+      value: settings.managers,
+      expected: '1; more than one manager is not supported yet',
+    });
+  }
+  const ids = new Set(settings.componentInstances.map(instance => instance.id));
+  settings.routes.forEach((route, index) => {
+    if (!ids.has(route.componentInstanceId)) {
+      problems.push({
+        path: jsonPath(['routes', index, 'componentInstanceId']),
+        value: route.componentInstanceId,
+        expected: `the id of an instance (${[...ids].join(', ') || 'there is none'})`,
+      });
+    }
+    if (route.resourceKey.segments !== null && route.resourceKey.from !== 'path') {
+      problems.push({
+        path: jsonPath(['routes', index, 'resourceKey', 'segments']),
+        value: route.resourceKey.segments,
+        expected: 'no segments unless from is "path"',
+      });
+    }
+  });
+  settings.componentInstances.forEach((instance, index) => {
+    instance.constraints.antiAffinity.forEach((other, position) => {
+      if (!ids.has(other)) {
+        problems.push({
+          path: jsonPath(['componentInstances', index, 'constraints', 'antiAffinity', position]),
+          value: other,
+          expected: 'the id of an instance',
+        });
+      }
+    });
+    if (knownPackages) {
+      const named = new Set([
+        ...settings.componentPackages.map(reference => reference.name),
+        ...knownPackages,
+      ]);
+      const expected = 'a package in componentPackages or one that was uploaded';
+      if (!named.has(instance.packageName)) {
+        problems.push({
+          path: jsonPath(['componentInstances', index, 'packageName']),
+          value: instance.packageName,
+          expected,
+        });
+      }
+      if (instance.messagePublisher && !named.has(instance.messagePublisher.packageName)) {
+        problems.push({
+          path: jsonPath(['componentInstances', index, 'messagePublisher', 'packageName']),
+          value: instance.messagePublisher.packageName,
+          expected,
+        });
+      }
+    }
+  });
+  return problems;
+}
+
+function duplicates<Item>(
+  items: Item[],
+  keyOf: (item: Item) => string,
+  list: string,
+  field: string,
+): Problem[] {
+  const seen = new Map<string, number>();
+  return items.flatMap((item, index) => {
+    const key = keyOf(item);
+    const first = seen.get(key);
+    if (first === undefined) {
+      seen.set(key, index);
+      return [];
+    }
+    return [
+      {
+        path: jsonPath([list, index, field]),
+        value: key,
+        expected: `a value not used before (${list}[${first}] has it)`,
+      },
+    ];
+  });
+}
+
+function invalid(problems: Problem[]): HoldfastError {
+  return new HoldfastError(
+    'HF_SETTINGS_INVALID',
+    `The settings are not valid: ${problems.map(describeProblem).join('; ')}`,
+    {
+      details: { problems },
+    },
+  );
+}

@@ -1,0 +1,3 @@
+/** What all HTTP APIs of Holdfast have in common. */
+export { createApi, type Api, type ApiOptions } from './api.ts';
+export { allows, issueToken, SCOPES, scopeOf, type Scope } from './token.ts';
