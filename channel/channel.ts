@@ -10,7 +10,7 @@ import {
   StreamMessageReader,
   StreamMessageWriter,
 } from 'vscode-jsonrpc/node';
-import { fromErrorBody, HoldfastError, toErrorBody } from '#core';
+import { createSystem, fromErrorBody, HoldfastError, toErrorBody, type Timers } from '#core';
 
 export interface Channel {
   /**
@@ -33,22 +33,26 @@ export interface Channel {
 const defaultTimeoutMs = 5_000;
 
 /** Speaks over a connected stream. The channel owns the stream from now on. */
-export function createChannel(stream: Duplex): Channel {
-  const connection = createMessageConnection(
-    new StreamMessageReader(stream),
-    new StreamMessageWriter(stream),
-  );
+export function createChannel(stream: Duplex, timers: Timers = createSystem().timers): Channel {
+  const writer = new StreamMessageWriter(stream);
+  const write = writer.write.bind(writer);
+  // The library rethrows a failed write where nobody can catch it. Here it is the end of the connection, which every
+  // waiting caller hears of anyway.
+  writer.write = message => write(message).catch(end);
+  const connection = createMessageConnection(new StreamMessageReader(stream), writer);
   let open = true;
   const { promise: closed, resolve: resolveClosed } = Promise.withResolvers<void>();
-  const { promise: lost, reject: rejectLost } = Promise.withResolvers<never>();
-  lost.catch(() => {}); // only those who race against it want to hear it
+  // Each caller has an entry of its own: racing all of them against one promise would keep every one that ever called.
+  const callers = new Set<(error: HoldfastError) => void>();
 
   function end(): void {
     if (!open) return;
     open = false;
+    // First, so that callers hear this and not the library's own rejection, which says nothing.
+    const lost = new HoldfastError('HF_COORDINATION_UNAVAILABLE', 'the connection ended');
+    for (const reject of callers) reject(lost);
     connection.dispose();
     stream.destroy();
-    rejectLost(new HoldfastError('HF_COORDINATION_UNAVAILABLE', 'the connection ended'));
     resolveClosed();
   }
   stream.on('error', end); // a broken pipe is an end like any other
@@ -61,18 +65,24 @@ export function createChannel(stream: Duplex): Channel {
     async request<Result>(method: string, params: unknown, options: { timeoutMs?: number } = {}) {
       if (!open) throw new HoldfastError('HF_COORDINATION_UNAVAILABLE', 'the connection has ended');
       const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
-      const { promise: late, reject } = Promise.withResolvers<never>();
-      const timer = setTimeout(() => {
-        reject(
-          new HoldfastError('HF_COORDINATION_UNAVAILABLE', `no answer to ${method} within ${timeoutMs} ms`),
-        );
-      }, timeoutMs);
+      const { promise: failed, reject } = Promise.withResolvers<never>();
+      callers.add(reject);
+      const cancelDeadline = timers.after(
+        timeoutMs,
+        () => {
+          reject(
+            new HoldfastError('HF_COORDINATION_UNAVAILABLE', `no answer to ${method} within ${timeoutMs} ms`),
+          );
+        },
+        { keepAlive: true },
+      );
       try {
-        return (await Promise.race([connection.sendRequest(method, params), lost, late])) as Result;
+        return (await Promise.race([connection.sendRequest(method, params), failed])) as Result;
       } catch (error) {
         throw error instanceof ResponseError ? fromErrorBody(error.data, error.message) : error;
       } finally {
-        clearTimeout(timer);
+        cancelDeadline();
+        callers.delete(reject);
       }
     },
     notify(method, params) {
@@ -90,8 +100,12 @@ export function createChannel(stream: Duplex): Channel {
           return new ResponseError(-32000, known.message, toErrorBody(known));
         }
       });
-      connection.onNotification(method, (params: unknown) => {
-        void handler(params as never);
+      connection.onNotification(method, async (params: unknown) => {
+        try {
+          await handler(params as never);
+        } catch {
+          // A notification has nobody to tell of its failure, and must not bring the process down.
+        }
       });
     },
     listen: () => connection.listen(),

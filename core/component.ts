@@ -50,6 +50,11 @@ export interface Resource {
   readonly fence: bigint;
   /** Aborts when the right ends, however it ends. */
   readonly signal: AbortSignal;
+  /**
+   * True when an owner has opened the key before, as far as the directory remembers. Its state must exist then: a component
+   * that does not find it should refuse with `HF_STATE_MISSING` instead of creating an empty one.
+   */
+  readonly hadOwner?: boolean;
   /** Throws `HF_NOT_OWNER` unless the key is owned at this moment. Call it before every effect on the outside. */
   assertOwned(): void;
 }

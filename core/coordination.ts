@@ -42,7 +42,7 @@ export interface Claim {
   processId: ProcessId;
   nodeName: NodeName;
   address: string;
-  /** Whether some session owned this key before this one: its state must exist then. */
+  /** Whether some session has opened this key before: its state must exist then. */
   hadOwner: boolean;
 }
 
@@ -56,6 +56,11 @@ export interface OpenSession {
   ownsResources: boolean;
   capacity: number;
   ttlMs: number;
+  /**
+   * Ends earlier sessions of the same process in the same step, among them one whose opening was never answered. Only
+   * for a process that has closed all its resources.
+   */
+  endEarlier?: boolean;
 }
 
 export type DirectoryEvent =
@@ -85,6 +90,17 @@ export interface ResourceDirectory {
     claim: { pool: InstanceId; key: ResourceKey; sessionId: SessionId },
     above: Fence,
   ): Promise<Claim | null>;
+  /**
+   * The owner has opened the key: from now on its state exists, and later claims say `hadOwner`. Resolves to whether
+   * session and fence still hold the key. A store without it counts every claim as an opening, so that a host which
+   * dies before its first opening leaves a key whose state is said to exist.
+   */
+  confirmOpened?(claim: {
+    pool: InstanceId;
+    key: ResourceKey;
+    sessionId: SessionId;
+    fence: Fence;
+  }): Promise<boolean>;
   /** The record as it stands, null if there is none or its session is not live. */
   lookup(pool: InstanceId, key: ResourceKey): Promise<Claim | null>;
   /** Gives a key up, only with the very session and fence that hold it. Resolves to whether they did. */

@@ -14,10 +14,20 @@ export { createFakeSystem, type FakeSystem } from './system/fake-system.ts';
 export * from './system/durable-file.ts';
 export * from './system/process-table.ts';
 export { socketPath } from './system/socket-path.ts';
-export { compileSchema, describeProblem, jsonPath, type Problem, type Validate } from './validation.ts';
-export { ManifestSchema, type Manifest, type ManifestDocument } from './manifest/schema.ts';
+export { isSecretName } from './secret-names.ts';
+export {
+  compileSchema,
+  describeProblem,
+  jsonPath,
+  toProblems,
+  type CompileOptions,
+  type Problem,
+  type Validate,
+} from './validation.ts';
+export type { Manifest, ManifestDocument } from './manifest/schema.ts';
 export { configure, deepFreeze, parseManifest } from './manifest/manifest.ts';
-export { ClusterSettingsSchema, type ClusterSettingsDocument } from './settings/schema.ts';
+export type { ClusterSettingsDocument } from './settings/schema.ts';
+export { IDENTIFIER_FORM, PACKAGE_NAME_FORM, VERSION_FORM } from './patterns.ts';
 export {
   fillInstance,
   parseSettings,

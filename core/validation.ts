@@ -1,10 +1,11 @@
 /** JSON Schema checks with messages that show the path, the value and what was expected. */
 import { Ajv, type ErrorObject } from 'ajv';
+import { isSecretName, withoutSecrets } from './secret-names.ts';
 
 /** One thing that is wrong. `path` is a JSON path like `$.routes[0].pathPrefix`. */
 export interface Problem {
   path: string;
-  /** The offending value, shortened; absent when something is missing. */
+  /** The offending value, shortened, and hidden if its name says that it is secret; absent when something is missing. */
   value?: unknown;
   expected: string;
 }
@@ -12,22 +13,39 @@ export interface Problem {
 /** Checks a value and fills in defaults in place; an empty list means valid. */
 export type Validate = (value: unknown) => Problem[];
 
-/** Compiles a JSON Schema. Throws Error when the schema itself is not valid. */
-export function compileSchema(schema: object, options: { useDefaults?: boolean } = {}): Validate {
+export interface CompileOptions {
+  /** Fills in the schema's defaults, in place. */
+  useDefaults?: boolean;
+  /** Checks what is there and lets required values be missing. */
+  partial?: boolean;
+}
+
+const problemsMax = 50;
+
+/** Compiles a JSON Schema (draft-07). Throws Error when the schema itself is not valid. Formats are not checked. */
+export function compileSchema(schema: object, options: CompileOptions = {}): Validate {
   const ajv = new Ajv({
     allErrors: true,
     verbose: true,
     useDefaults: options.useDefaults ?? false,
     strict: false,
     allowUnionTypes: true,
+    validateFormats: false,
+    logger: false,
   });
+  // An asynchronous one answers with a promise, which would pass for "valid".
+  if ('$async' in schema) throw new Error('$async is not supported');
   const validate = ajv.compile(schema);
   return value => {
     if (validate(value)) return [];
-    return dropUnionNoise(validate.errors ?? [])
-      .slice(0, 50)
-      .map(toProblem);
+    const errors = validate.errors ?? [];
+    return toProblems(options.partial ? errors.filter(error => error.keyword !== 'required') : errors);
   };
+}
+
+/** Ajv's errors (made with `allErrors` and `verbose`) in our words; at most 50. */
+export function toProblems(errors: readonly ErrorObject[]): Problem[] {
+  return dropUnionNoise(errors).slice(0, problemsMax).map(toProblem);
 }
 
 /** `$.a[0]["odd name"]` from path segments. */
@@ -45,7 +63,7 @@ export function describeProblem(problem: Problem): string {
 }
 
 /** Of an `anyOf` that failed as a whole, keeps only the summary and not one error for each branch. */
-function dropUnionNoise(errors: ErrorObject[]): ErrorObject[] {
+function dropUnionNoise(errors: readonly ErrorObject[]): ErrorObject[] {
   const unions = errors.filter(error => error.keyword === 'anyOf' || error.keyword === 'oneOf');
   return errors.filter(
     error => !unions.some(union => error !== union && error.schemaPath.startsWith(`${union.schemaPath}/`)),
@@ -73,43 +91,63 @@ function toProblem(error: ErrorObject): Problem {
       const value = (error.data as Record<string, unknown> | undefined)?.[name];
       return {
         path: jsonPath([...segments, name]),
-        value: shorten(value),
+        value: show(value, [...segments, name]),
         expected: known.length > 0 ? `no such key; known keys: ${known.join(', ')}` : 'no such key',
       };
     }
     default:
-      return { path: jsonPath(segments), value: shorten(error.data), expected: expectation(error) };
+      return { path: jsonPath(segments), value: show(error.data, segments), expected: expectation(error) };
   }
 }
 
 function expectation(error: ErrorObject): string {
-  const schema = error.parentSchema as
-    { description?: string; anyOf?: object[]; pattern?: string } | undefined;
-  const hint = schema?.description ? ` (${schema.description})` : '';
+  const schema = (error.parentSchema ?? {}) as SchemaParts;
+  const parameters = error.params as { type?: unknown; limit?: unknown; allowedValue?: unknown };
+  const hint = schema.description ? ` (${schema.description})` : '';
   switch (error.keyword) {
     case 'type':
-      return `${String((error.params as { type: unknown }).type)}${hint}`;
+      return `${String(parameters.type)}${hint}`;
     case 'const':
-      return JSON.stringify((error.params as { allowedValue: unknown }).allowedValue);
+      return JSON.stringify(parameters.allowedValue);
     case 'enum':
       return `one of ${(error.params as { allowedValues: unknown[] }).allowedValues.map(value => JSON.stringify(value)).join(', ')}`;
     case 'anyOf':
     case 'oneOf':
-      return `one of: ${(schema?.anyOf ?? []).map(describeBranch).join(', ')}${hint}`;
+      return `one of: ${(schema.anyOf ?? schema.oneOf ?? []).map(describeBranch).join(', ')}${hint}`;
     case 'pattern':
-      return schema?.description ?? `text matching ${schema?.pattern}`;
+      return schema.patternErrorMessage ?? `text matching ${schema.pattern}${hint}`;
+    case 'minimum':
+      return `at least ${String(parameters.limit)}${hint}`;
+    case 'maximum':
+      return `at most ${String(parameters.limit)}${hint}`;
+    case 'minLength':
+      return `at least ${String(parameters.limit)} characters${hint}`;
+    case 'maxLength':
+      return `at most ${String(parameters.limit)} characters${hint}`;
     default:
-      return `${error.message?.replace(/^must /, '') ?? error.keyword}${hint}`;
+      return `${error.message?.replace(/^must (?:be )?/, '').replace(/^NOT /, 'not ') ?? error.keyword}${hint}`;
   }
 }
 
-function describeBranch(branch: {
+interface SchemaParts {
+  description?: string;
+  anyOf?: SchemaBranch[];
+  oneOf?: SchemaBranch[];
+  pattern?: string;
+  patternErrorMessage?: string;
+}
+
+interface SchemaBranch {
   const?: unknown;
   type?: string;
   minimum?: number;
   maximum?: number;
-}): string {
+  properties?: object;
+}
+
+function describeBranch(branch: SchemaBranch): string {
   if (branch.const !== undefined) return JSON.stringify(branch.const);
+  if (branch.properties) return `an object with ${Object.keys(branch.properties).join(', ')}`;
   const range =
     branch.minimum === undefined
       ? ''
@@ -117,9 +155,12 @@ function describeBranch(branch: {
   return `${branch.type ?? 'value'}${range}`;
 }
 
-/** Values in messages are shown, but not pages of them. */
-function shorten(value: unknown): unknown {
-  const text = JSON.stringify(value);
-  if (text === undefined || text.length <= 200) return value;
+/** Values in messages are shown, but not pages of them, and no secrets. */
+function show(value: unknown, path: readonly (string | number)[]): unknown {
+  const shown = path.some(segment => segment === 'env' || isSecretName(String(segment)))
+    ? '[redacted]'
+    : withoutSecrets(value);
+  const text = JSON.stringify(shown);
+  if (text === undefined || text.length <= 200) return shown;
   return `${text.slice(0, 200)}…`;
 }

@@ -4,6 +4,7 @@
  * does not needs `admin`, so that forgetting it fails closed.
  */
 import fastify, {
+  LogController,
   type FastifyBaseLogger,
   type FastifyError,
   type FastifyInstance,
@@ -11,7 +12,7 @@ import fastify, {
   type FastifyRequest,
   type FastifyServerFactory,
 } from 'fastify';
-import { HoldfastError, toErrorBody, type ErrorCode, type Problem, type System } from '#core';
+import { describeProblem, HoldfastError, toErrorBody, toProblems, type ErrorCode, type System } from '#core';
 import { allows, scopeOf, type Scope } from './token.ts';
 
 declare module 'fastify' {
@@ -70,7 +71,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
 function build(options: ApiOptions, serverFactory?: FastifyServerFactory): FastifyInstance {
   const app = fastify({
     loggerInstance: options.logger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: options.bodyLimitBytes ?? 1024 * 1024,
     requestIdHeader: 'x-request-id',
     genReqId: () => options.system.random.id(16),
@@ -82,7 +83,8 @@ function build(options: ApiOptions, serverFactory?: FastifyServerFactory): Fasti
 
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
-    const needed = request.routeOptions.config.scope ?? 'admin';
+    // What is not there needs no right, but strangers shall not even learn that.
+    const needed = request.is404 ? 'read' : (request.routeOptions.config.scope ?? 'admin');
     if (needed !== 'public') authorize(request, needed);
   });
   app.setNotFoundHandler((request, reply) => {
@@ -93,7 +95,8 @@ function build(options: ApiOptions, serverFactory?: FastifyServerFactory): Fasti
   });
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const known = toHoldfastError(error);
-    if (known.statusCode >= 500) request.log.error({ err: error, code: known.code }, 'request failed');
+    if (toErrorBody(known).statusCode >= 500)
+      request.log.error({ err: error, code: known.code }, 'request failed');
     send(reply, known);
   });
   return app;
@@ -120,8 +123,9 @@ function build(options: ApiOptions, serverFactory?: FastifyServerFactory): Fasti
 
 function send(reply: FastifyReply, error: HoldfastError): void {
   if (error.code === 'HF_UNAUTHENTICATED') reply.header('www-authenticate', 'Bearer');
-  if (error.statusCode === 503) reply.header('retry-after', '1');
-  void reply.code(error.statusCode).send(toErrorBody(error));
+  const body = toErrorBody(error);
+  if (body.statusCode === 503) reply.header('retry-after', '1');
+  void reply.code(body.statusCode).send(body);
 }
 
 const codeByStatus: Record<number, ErrorCode> = {
@@ -134,11 +138,9 @@ const codeByStatus: Record<number, ErrorCode> = {
 function toHoldfastError(error: FastifyError): HoldfastError {
   if (error instanceof HoldfastError) return error;
   if (error.validation) {
-    const problems: Problem[] = error.validation.map(item => ({
-      path: `$${item.instancePath.replaceAll('/', '.')}`,
-      expected: item.message ?? item.keyword,
-    }));
-    return new HoldfastError('HF_REQUEST_INVALID', error.message, {
+    // Our Ajv is told to say all; Fastify's type does not know.
+    const problems = toProblems(error.validation as Parameters<typeof toProblems>[0]);
+    return new HoldfastError('HF_REQUEST_INVALID', problems.map(describeProblem).join('; '), {
       details: { in: error.validationContext, problems },
     });
   }

@@ -19,9 +19,9 @@ export function issueToken(secret: string, scope: Scope, expiresAtSeconds: numbe
 /** The scope that a token gives, or null if it is not valid (any more). Takes the same time for every wrong token. */
 export function scopeOf(token: string, secret: string, nowMs: number): Scope | null {
   if (equal(token, secret)) return 'admin';
-  const [prefix, scope, expiry, signature] = token.split('.');
+  const [prefix, scope, expiry, signature, ...rest] = token.split('.');
   const claims = `${prefix}.${scope}.${expiry}`;
-  if (!equal(signature ?? '', sign(secret, claims)) || prefix !== 'hf1') return null;
+  if (!equal(signature ?? '', sign(secret, claims)) || prefix !== 'hf1' || rest.length > 0) return null;
   if (expiry !== '0' && Number(expiry) * 1000 <= nowMs) return null;
   return SCOPES.find(known => known === scope) ?? null;
 }

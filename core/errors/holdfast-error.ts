@@ -17,9 +17,18 @@ export class HoldfastError extends Error {
     this.details = options.details ?? {};
   }
 
-  /** Packages bundle their own copy of this class; their errors are ours all the same. */
+  /**
+   * Packages bundle their own copy of this class, or put name and code on an Error; theirs are ours all the same, as long as we
+   * know the code. Such an error may lack the getters: `toErrorBody` does without them.
+   */
   static override [Symbol.hasInstance](value: unknown): boolean {
-    return value instanceof Error && value.name === 'HoldfastError' && 'code' in value;
+    return (
+      value instanceof Error &&
+      value.name === 'HoldfastError' &&
+      'code' in value &&
+      typeof value.code === 'string' &&
+      Object.hasOwn(errorTable, value.code)
+    );
   }
 
   get statusCode(): number {
@@ -41,21 +50,24 @@ export interface ErrorBody {
 }
 
 export function toErrorBody(error: HoldfastError): ErrorBody {
-  const { statusCode } = error;
+  const { statusCode } = errorTable[error.code];
+  const details: HoldfastError['details'] | undefined = error.details; // a foreign one may have none
   return {
     statusCode,
     error: STATUS_CODES[statusCode] ?? 'Error',
     code: error.code,
     message: error.message,
-    ...(Object.keys(error.details).length > 0 ? { details: error.details } : {}),
+    ...(details && Object.keys(details).length > 0 ? { details } : {}),
   };
 }
 
 /** The error that an `ErrorBody` from the wire stands for; unknown codes become HF_INTERNAL and keep the text. */
 export function fromErrorBody(body: unknown, fallback: string): HoldfastError {
-  const { code, message, details } = (body ?? {}) as Partial<ErrorBody>;
+  const { code, message, details } = (body ?? {}) as { [Name in keyof ErrorBody]?: unknown };
   const known = typeof code === 'string' && Object.hasOwn(errorTable, code);
-  return new HoldfastError(known ? (code as ErrorCode) : 'HF_INTERNAL', message ?? fallback, {
-    details: { ...details },
-  });
+  return new HoldfastError(
+    known ? (code as ErrorCode) : 'HF_INTERNAL',
+    typeof message === 'string' ? message : fallback,
+    { details: typeof details === 'object' ? { ...details } : {} },
+  );
 }

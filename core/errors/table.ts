@@ -29,6 +29,11 @@ export const errorTable = define({
     retryable: false,
     meaning: 'The request is malformed; details name the place.',
   },
+  HF_METHOD_NOT_ALLOWED: {
+    statusCode: 405,
+    retryable: false,
+    meaning: 'The path exists, but not for this method; the header Allow lists those that do.',
+  },
   HF_REQUEST_TOO_LARGE: { statusCode: 413, retryable: false, meaning: 'The body is over the limit.' },
   HF_HEADERS_TOO_LARGE: { statusCode: 431, retryable: false, meaning: 'The header block is over the limit.' },
   HF_MEDIA_TYPE: {
@@ -189,6 +194,17 @@ export const errorTable = define({
     statusCode: 409,
     retryable: false,
     meaning: 'The instance has no publisher to carry messages.',
+  },
+  // SQL (sqlite-service)
+  HF_SQL_ERROR: {
+    statusCode: 400,
+    retryable: false,
+    meaning: 'SQLite refused the SQL; the message is its own.',
+  },
+  HF_SQL_DEADLINE: {
+    statusCode: 408,
+    retryable: false,
+    meaning: 'The SQL ran longer than the deadline and was ended; uncommitted work was rolled back.',
   },
   // Starting
   HF_PORT_IN_USE: {

@@ -1,7 +1,8 @@
 /** Reads a package's manifest: older spellings normalised, checked, defaults filled in. Pure. */
 import { HoldfastError } from '../errors/holdfast-error.ts';
 import { compileSchema, describeProblem, type Problem, type Validate } from '../validation.ts';
-import { ManifestSchema, type Manifest } from './schema.ts';
+import manifestSchema from './manifest.schema.json' with { type: 'json' };
+import type { Manifest, ManifestDocument } from './schema.ts';
 
 let validate: Validate | undefined;
 
@@ -17,10 +18,10 @@ export function parseManifest(text: string): Manifest {
     throw invalid([{ path: '$', value: document, expected: 'object' }]);
   }
   const normalised = normalise(document as Record<string, unknown>);
-  validate ??= compileSchema(ManifestSchema);
+  validate ??= compileSchema(manifestSchema);
   const problems = [...validate(normalised), ...checkPaths(normalised)];
   if (problems.length > 0) throw invalid(problems);
-  const manifest = normalised as Manifest;
+  const manifest = normalised as ManifestDocument;
   checkConfigurationSchema(manifest);
   return {
     ...manifest,
@@ -64,14 +65,25 @@ function checkPaths(document: Record<string, unknown>): Problem[] {
   });
 }
 
-function checkConfigurationSchema(manifest: Manifest): void {
+function checkConfigurationSchema(manifest: ManifestDocument): void {
   if (!manifest.configurationSchema) return;
+  let validateDefaults: Validate;
   try {
-    compileSchema(manifest.configurationSchema);
+    validateDefaults = compileSchema(manifest.configurationSchema, { partial: true });
   } catch (cause) {
     throw invalid([
-      { path: '$.configurationSchema', expected: `a JSON Schema (${(cause as Error).message})` },
+      {
+        path: '$.configurationSchema',
+        expected: `a JSON Schema of draft-07 (${(cause as Error).message})`,
+      },
     ]);
+  }
+  // What the defaults leave out an instance may bring; what they hold must be right.
+  const problems = validateDefaults(manifest.defaultConfiguration ?? {});
+  if (problems.length > 0) {
+    throw invalid(
+      problems.map(problem => ({ ...problem, path: `$.defaultConfiguration${problem.path.slice(1)}` })),
+    );
   }
 }
 

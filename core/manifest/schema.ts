@@ -1,18 +1,18 @@
-/** The shape of a package's `manifest.json` after the older spellings have been normalised. */
+/**
+ * The shape of a package's `manifest.json` after the older spellings have been normalised. `manifest.schema.json` is generated
+ * from it; at runtime only that file is read, because loading typebox costs each process 100 ms.
+ */
 import Type, { type Static } from 'typebox';
+import { PACKAGE_NAME_FORM, VERSION_FORM } from '../patterns.ts';
 
 export const ManifestSchema = Type.Object(
   {
     $schema: Type.Optional(Type.String()),
     packageName: Type.String({
-      pattern: '^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$',
+      ...PACKAGE_NAME_FORM,
       description: 'Lower-case letters, digits, dot, dash and underscore; at most 64.',
     }),
-    packageVersion: Type.String({
-      pattern: '^[0-9]+\\.[0-9]+\\.[0-9]+(?:-[0-9A-Za-z.-]+)?(?:\\+[0-9A-Za-z.-]+)?$',
-      maxLength: 64,
-      description: 'Semantic version, for example 1.2.0.',
-    }),
+    packageVersion: Type.String({ ...VERSION_FORM, description: 'Semantic version, for example 1.2.0.' }),
     kind: Type.Union([Type.Literal('host'), Type.Literal('component'), Type.Literal('publisher')]),
     description: Type.Optional(Type.String({ maxLength: 4_096 })),
     contentRoot: Type.Optional(

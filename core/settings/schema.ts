@@ -1,20 +1,16 @@
 /**
  * The shape of `cluster-settings.json`, as a JSON Schema from which the type is derived.
- * `core/settings/cluster-settings.schema.json` is generated from it (npm run generate:schemas) and shipped for editors.
+ * `core/settings/cluster-settings.schema.json` is generated from it (npm run generate:schemas), shipped for editors,
+ * and what is read at runtime: loading typebox costs each process 100 ms.
  */
 import Type, { type Static } from 'typebox';
 import { DEFAULTS, LIMITS } from '../limits.ts';
+import { IDENTIFIER_FORM, PACKAGE_NAME_FORM, VERSION_FORM } from '../patterns.ts';
 
 const strict = { additionalProperties: false } as const;
-const packageName = (description: string) =>
-  Type.String({ pattern: '^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$', description });
-const version = Type.String({
-  pattern: '^[0-9]+\\.[0-9]+\\.[0-9]+(?:-[0-9A-Za-z.-]+)?(?:\\+[0-9A-Za-z.-]+)?$',
-  maxLength: 64,
-  description: 'Semantic version, for example 1.2.0.',
-});
-const identifier = (description: string) =>
-  Type.String({ pattern: '^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$', description });
+const packageName = (description: string) => Type.String({ ...PACKAGE_NAME_FORM, description });
+const version = Type.String({ ...VERSION_FORM, description: 'Semantic version, for example 1.2.0.' });
+const identifier = (description: string) => Type.String({ ...IDENTIFIER_FORM, description });
 const labels = Type.Record(Type.String(), Type.String({ maxLength: 128 }));
 const port = Type.Integer({ minimum: 1, maximum: 65535 });
 const secretReference = Type.Object(
@@ -40,7 +36,11 @@ const NodeServer = Type.Object(
   {
     networkName: identifier('Name of the node, unique in the cluster.'),
     networkIp: Type.Optional(Type.String({ minLength: 1 })),
-    nodeApiUri: Type.String({ pattern: '^https?://[^/?#\\s]+/?$', description: 'Base URI of its node API.' }),
+    nodeApiUri: Type.String({
+      pattern: '^https?://[^/?#@\\s]+/?$',
+      patternErrorMessage: 'an http(s) URI without path, for example http://127.0.0.1:5101',
+      description: 'Base URI of its node API.',
+    }),
     capacity: Type.Optional(
       Type.Integer({ minimum: 1, maximum: 10_000, default: 16, description: 'Sum of weights it may run.' }),
     ),
@@ -125,8 +125,10 @@ const ComponentInstance = Type.Object(
     ),
     env: Type.Optional(
       Type.Record(
-        Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$' }),
+        // Names that begin with HOLDFAST_ are the agent's.
+        Type.String({ pattern: '^(?!HOLDFAST_)[A-Za-z_][A-Za-z0-9_]*$' }),
         Type.Union([Type.String(), secretReference]),
+        strict,
       ),
     ),
     concurrency: Type.Optional(
@@ -144,7 +146,8 @@ const ComponentInstance = Type.Object(
 const Route = Type.Object(
   {
     pathPrefix: Type.String({
-      pattern: '^/',
+      pattern: '^/(?:[^/?#\\s\\\\]+(?:/[^/?#\\s\\\\]+)*)?$',
+      patternErrorMessage: 'a path that begins with /, has no empty segment and does not end with /',
       maxLength: 512,
       description: 'Matches on segment boundaries; the longest wins.',
     }),
@@ -154,6 +157,7 @@ const Route = Type.Object(
         {
           from: Type.String({
             pattern: '^(?:path|header:[A-Za-z0-9-]+)$',
+            patternErrorMessage: '"path" or "header:<name>"',
             description: '"path" or "header:<name>".',
           }),
           segments: Type.Optional(

@@ -1,11 +1,13 @@
 /** Reads the cluster settings: JSON (comments allowed) → schema → names and cross-field checks → defaults → frozen. Pure. */
 import { createHash } from 'node:crypto';
-import { getLocation, parse, printParseErrorCode, type ParseError } from 'jsonc-parser';
 import { HoldfastError } from '../errors/holdfast-error.ts';
 import { DEFAULTS, LIMITS } from '../limits.ts';
 import { deepFreeze } from '../manifest/manifest.ts';
-import { compileSchema, describeProblem, jsonPath, type Problem, type Validate } from '../validation.ts';
-import { ClusterSettingsSchema, type ClusterSettingsDocument } from './schema.ts';
+import { compileSchema, describeProblem, type Problem, type Validate } from '../validation.ts';
+import { crossChecks, uriProblems } from './cross-checks.ts';
+import { parseJsonText } from './json-text.ts';
+import settingsSchema from './cluster-settings.schema.json' with { type: 'json' };
+import type { ClusterSettingsDocument } from './schema.ts';
 
 type Filled<Type> = Type extends (infer Item)[] ? Filled<Item>[] : Type;
 type Instance = NonNullable<ClusterSettingsDocument['componentInstances']>[number];
@@ -90,15 +92,12 @@ export function parseSettings(
   if (Buffer.byteLength(text) > LIMITS.settingsBytesMax) {
     throw invalid([{ path: '$', expected: `at most ${LIMITS.settingsBytesMax} bytes of JSON` }]);
   }
-  const document = parseJson(text);
-  const warnings: string[] = [];
-  if ('componnetHostPackageName' in document) {
-    warnings.push('$.componnetHostPackageName is misspelt; it is read as componentHostPackageName');
-    document.componentHostPackageName ??= document.componnetHostPackageName;
-    delete document.componnetHostPackageName;
-  }
-  validate ??= compileSchema(ClusterSettingsSchema);
+  const parsed = parseJsonText(text);
+  if (parsed.problems.length > 0) throw invalid(parsed.problems);
+  const { document, warnings } = readMisspelling(parsed.document);
+  validate ??= compileSchema(settingsSchema);
   const problems = validate(document);
+  if (problems.length === 0) problems.push(...uriProblems(document as ClusterSettingsDocument));
   if (problems.length > 0) throw invalid(problems);
   const settings = fillDefaults(document as ClusterSettingsDocument);
   const crossProblems = crossChecks(settings, knownPackages);
@@ -111,23 +110,18 @@ export function settingsEtag(text: string): string {
   return `"${createHash('sha256').update(text).digest('hex').slice(0, 32)}"`;
 }
 
-function parseJson(text: string): Record<string, unknown> {
-  const errors: ParseError[] = [];
-  const document = parse(text.replace(/^\uFEFF/, ''), errors, { allowTrailingComma: true }) as unknown;
-  const [first] = errors;
-  if (first) {
-    const before = text.slice(0, first.offset).split('\n');
-    throw invalid([
-      {
-        path: jsonPath(getLocation(text, first.offset).path),
-        expected: `valid JSON: ${printParseErrorCode(first.error)} at line ${before.length}, column ${before.at(-1)!.length + 1}`,
-      },
-    ]);
+/** Only where the right name is absent; beside it, the misspelt one is an unknown key like any other. */
+function readMisspelling(document: unknown): { document: unknown; warnings: string[] } {
+  const wrong = 'componnetHostPackageName';
+  const isObject = typeof document === 'object' && document !== null && !Array.isArray(document);
+  if (!isObject || !(wrong in document) || 'componentHostPackageName' in document) {
+    return { document, warnings: [] };
   }
-  if (typeof document !== 'object' || document === null || Array.isArray(document)) {
-    throw invalid([{ path: '$', value: document, expected: 'object' }]);
-  }
-  return document as Record<string, unknown>;
+  const { [wrong]: value, ...rest } = document;
+  return {
+    document: { ...rest, componentHostPackageName: value },
+    warnings: [`$.${wrong} is misspelt; it is read as componentHostPackageName`],
+  };
 }
 
 function fillDefaults(document: ClusterSettingsDocument): ClusterSettings {
@@ -201,122 +195,6 @@ export function fillInstance(instance: Instance): InstanceSettings {
     concurrency: instance.concurrency ?? 0,
     ports: instance.ports ?? [],
   };
-}
-
-function crossChecks(settings: ClusterSettings, knownPackages: ReadonlySet<string> | null): Problem[] {
-  const problems: Problem[] = [
-    ...duplicates(settings.nodeServers, node => node.networkName, 'nodeServers', 'networkName'),
-    ...duplicates(settings.nodeServers, node => node.nodeApiUri, 'nodeServers', 'nodeApiUri'),
-    ...duplicates(settings.componentInstances, instance => instance.id, 'componentInstances', 'id'),
-    ...duplicates(settings.routes, route => route.pathPrefix, 'routes', 'pathPrefix'),
-    ...duplicates(
-      settings.nodePackages,
-      reference => `${reference.name}@${reference.version}`,
-      'nodePackages',
-      'name',
-    ),
-    ...duplicates(
-      settings.componentPackages,
-      reference => `${reference.name}@${reference.version}`,
-      'componentPackages',
-      'name',
-    ),
-  ];
-  if (settings.holdMs < settings.sessionTtlMs + 2_000) {
-    problems.push({
-      path: '$.holdMs',
-      value: settings.holdMs,
-      expected: `at least sessionTtlMs + 2000 (${settings.sessionTtlMs + 2_000})`,
-    });
-  }
-  if (settings.coordination.kind !== 'embedded') {
-    problems.push({
-      path: '$.coordination.kind',
-      value: settings.coordination.kind,
-      expected: '"embedded"; the resource directory does not run on other stores yet',
-    });
-  }
-  if (settings.managers > 1) {
-    problems.push({
-      path: '$.managers',
-      value: settings.managers,
-      expected: '1; more than one manager is not supported yet',
-    });
-  }
-  const ids = new Set(settings.componentInstances.map(instance => instance.id));
-  settings.routes.forEach((route, index) => {
-    if (!ids.has(route.componentInstanceId)) {
-      problems.push({
-        path: jsonPath(['routes', index, 'componentInstanceId']),
-        value: route.componentInstanceId,
-        expected: `the id of an instance (${[...ids].join(', ') || 'there is none'})`,
-      });
-    }
-    if (route.resourceKey.segments !== null && route.resourceKey.from !== 'path') {
-      problems.push({
-        path: jsonPath(['routes', index, 'resourceKey', 'segments']),
-        value: route.resourceKey.segments,
-        expected: 'no segments unless from is "path"',
-      });
-    }
-  });
-  settings.componentInstances.forEach((instance, index) => {
-    instance.constraints.antiAffinity.forEach((other, position) => {
-      if (!ids.has(other)) {
-        problems.push({
-          path: jsonPath(['componentInstances', index, 'constraints', 'antiAffinity', position]),
-          value: other,
-          expected: 'the id of an instance',
-        });
-      }
-    });
-    if (knownPackages) {
-      const named = new Set([
-        ...settings.componentPackages.map(reference => reference.name),
-        ...knownPackages,
-      ]);
-      const expected = 'a package in componentPackages or one that was uploaded';
-      if (!named.has(instance.packageName)) {
-        problems.push({
-          path: jsonPath(['componentInstances', index, 'packageName']),
-          value: instance.packageName,
-          expected,
-        });
-      }
-      if (instance.messagePublisher && !named.has(instance.messagePublisher.packageName)) {
-        problems.push({
-          path: jsonPath(['componentInstances', index, 'messagePublisher', 'packageName']),
-          value: instance.messagePublisher.packageName,
-          expected,
-        });
-      }
-    }
-  });
-  return problems;
-}
-
-function duplicates<Item>(
-  items: Item[],
-  keyOf: (item: Item) => string,
-  list: string,
-  field: string,
-): Problem[] {
-  const seen = new Map<string, number>();
-  return items.flatMap((item, index) => {
-    const key = keyOf(item);
-    const first = seen.get(key);
-    if (first === undefined) {
-      seen.set(key, index);
-      return [];
-    }
-    return [
-      {
-        path: jsonPath([list, index, field]),
-        value: key,
-        expected: `a value not used before (${list}[${first}] has it)`,
-      },
-    ];
-  });
 }
 
 function invalid(problems: Problem[]): HoldfastError {

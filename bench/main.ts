@@ -1,0 +1,50 @@
+/**
+ * `npm run bench [-- scenario …] [--runs n]`: measures ours and a peer in turn in the same run, prints a table, and writes
+ * `bench/results/<scenario>.json`. Everything runs on loopback, and every loop is bounded.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpus, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { median, row, tableHead } from './measure.ts';
+import { deploy } from './scenarios/deploy.ts';
+import { failover } from './scenarios/failover.ts';
+import { memory } from './scenarios/memory.ts';
+import { start } from './scenarios/start.ts';
+
+const scenarios = [start, deploy, failover, memory];
+const { values, positionals } = parseArgs({
+  options: { runs: { type: 'string', default: '5' } },
+  allowPositionals: true,
+});
+const runs = Number(values.runs);
+if (!Number.isInteger(runs) || runs < 1 || runs > 100) {
+  process.stderr.write('--runs takes a whole number from 1 to 100\n');
+  process.exit(2);
+}
+const unknown = positionals.filter(name => !scenarios.some(scenario => scenario.name === name));
+if (unknown.length > 0) {
+  process.stderr.write(
+    `no scenario ${unknown.join(', ')}; there are: ${scenarios.map(item => item.name).join(', ')}\n`,
+  );
+  process.exit(2);
+}
+
+const machine = `${cpus().length} cores (${cpus()[0]?.model.trim()}), ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}`;
+process.stdout.write(`${machine}\n\n${tableHead}\n`);
+const results = join(import.meta.dirname, 'results');
+mkdirSync(results, { recursive: true });
+for (const scenario of scenarios) {
+  if (positionals.length > 0 && !positionals.includes(scenario.name)) continue;
+  const figures = await scenario.run(runs);
+  for (const figure of figures) process.stdout.write(`${row(figure)}\n`);
+  const summary = figures.map(figure => ({
+    ...figure,
+    median: median(figure.samples),
+    ratio: figure.peer ? median(figure.samples) / median(figure.peer.samples) : null,
+  }));
+  writeFileSync(
+    join(results, `${scenario.name}.json`),
+    `${JSON.stringify({ machine, figures: summary }, null, 2)}\n`,
+  );
+}

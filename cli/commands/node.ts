@@ -1,0 +1,76 @@
+/**
+ * `holdfast node`: the agent of one node, in this process and in the foreground. When it ends, its hosts serve on for the next
+ * agent to adopt (or end by themselves after their grace time), unless `--stop-hosts` says otherwise.
+ */
+import { mkdir } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { pino } from 'pino';
+import { HoldfastError } from '#core';
+import { parseNodeArguments, startNodeAgent } from '#node-api';
+import { readToken, STATE_FOLDER } from '../cluster-location.ts';
+import { EXIT } from '../failure.ts';
+import type { Environment } from '../program.ts';
+
+export async function runNode(
+  options: { name: string; listen: string; data: string; tokenFile?: string; stopHosts?: boolean },
+  { cwd, interruptions, stdout, stderr, system }: Environment,
+): Promise<number> {
+  const dataDirectory = resolve(cwd, options.data);
+  const stateRoot = stateRootAbove(dataDirectory) ?? dataDirectory;
+  const tokenFile = resolve(cwd, options.tokenFile ?? join(stateRoot, 'token'));
+  const { name, listen } = parseNodeArguments(
+    ['--name', options.name, '--listen', options.listen, '--data', dataDirectory].concat([
+      '--state-root',
+      stateRoot,
+      '--token-file',
+      tokenFile,
+    ]),
+  );
+  const secret = await readToken(tokenFile);
+  const stopHosts = options.stopHosts ?? false;
+
+  interruptions.takeOver();
+  interruptions.insisted.addEventListener('abort', () => process.exit(EXIT.failure));
+  const agent = await startNodeAgent({
+    nodeName: name,
+    listen,
+    dataDirectory,
+    stateRoot,
+    secret,
+    system,
+    log: await openLog(dataDirectory, name),
+  });
+  stdout.write(`node ${name} is ready at ${agent.uri}; its log is ${join(dataDirectory, 'agent.log')}\n`);
+  await new Promise<void>(done => {
+    if (interruptions.asked.aborted) return done();
+    interruptions.asked.addEventListener('abort', () => done(), { once: true });
+  });
+  stderr.write(stopHosts ? 'stopping with all hosts\n' : 'stopping; hosts are left for the next agent\n');
+  await agent.close({ stopHosts });
+  return EXIT.ok;
+}
+
+/** The state root that a node shares with others of its machine: the nearest `.holdfast` above its folder. */
+function stateRootAbove(directory: string): string | null {
+  for (let folder = directory; folder !== dirname(folder); folder = dirname(folder)) {
+    if (basename(folder) === STATE_FOLDER) return folder;
+  }
+  return null;
+}
+
+async function openLog(dataDirectory: string, nodeName: string) {
+  try {
+    await mkdir(dataDirectory, { recursive: true, mode: 0o700 });
+    const dest = join(dataDirectory, 'agent.log');
+    return pino(
+      { base: { node: nodeName, pid: process.pid } },
+      pino.destination({ dest, append: true, mode: 0o600, sync: true }),
+    );
+  } catch (cause) {
+    throw new HoldfastError(
+      'HF_STATE_UNUSABLE',
+      `cannot use ${dataDirectory}: ${(cause as Error).message}; make it writable, or choose another folder with --data`,
+      { cause },
+    );
+  }
+}

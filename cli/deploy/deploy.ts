@@ -1,0 +1,184 @@
+/** `holdfast deploy <zip>`: upload once, declare an instance if asked, and wait until the new version runs everywhere. */
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { MasterClient } from '#client';
+import { HoldfastError, type Manifest, type MasterStatus, type System } from '#core';
+import { readPackage } from '#package-manager';
+import { connectToCluster, type ConnectOptions } from '../cluster-location.ts';
+import { jsonLine, size } from '../output.ts';
+import type { Environment } from '../program.ts';
+import { judgeRoll } from './roll.ts';
+import { instancesOf, suggestion, withInstance, type DesiredInstance } from './settings-edit.ts';
+
+export interface DeployOptions extends ConnectOptions {
+  instances?: string;
+  id?: string;
+  route?: string;
+  timeout: string;
+  json?: boolean;
+}
+
+const pollMs = 100;
+/** A failure counts when it lasts: what the status says first may be about the version before. */
+const failingMs = 2_000;
+
+export async function runDeploy(
+  zipPath: string,
+  options: DeployOptions,
+  { cwd, interruptions, stdout, stderr, system }: Environment,
+): Promise<void> {
+  const timeoutMs = parseTimeout(options.timeout);
+  const instances = options.instances === undefined ? null : parseInstances(options.instances);
+  if (instances === null && (options.id !== undefined || options.route !== undefined)) {
+    throw new HoldfastError('HF_USAGE', '--id and --route need --instances');
+  }
+  if (options.route !== undefined && !options.route.startsWith('/')) {
+    throw new HoldfastError('HF_USAGE', `--route is "${options.route}", expected a path prefix like /hello`);
+  }
+  const zip = await readFile(resolve(cwd, zipPath)).catch((cause: unknown) => {
+    throw new HoldfastError('HF_USAGE', `cannot read ${zipPath}; make it with: holdfast pack <folder>`, {
+      cause,
+    });
+  });
+  const { manifest } = await readPackage(zip); // here already: a bad package need not travel
+  const { packageName, packageVersion } = manifest;
+  const cluster = await connectToCluster(cwd, options);
+  const { master } = cluster;
+
+  stderr.write(`uploading ${packageName} ${packageVersion} (${size(zip.length)}) to ${master.uri}\n`);
+  const upload = await master.uploadPackage(zip, { makeCurrent: true, timeoutMs });
+  for (const [node, problem] of Object.entries(upload.nodes)) {
+    if (problem) stderr.write(`${node} does not have it: ${problem}\n`);
+  }
+  stderr.write(upload.created ? 'uploaded\n' : 'the cluster had it already\n');
+
+  const desired = desiredOf(manifest, options, instances ?? 1);
+  if (instances !== null) await declareInstance(master, desired);
+  const using = instancesOf((await master.settings()).text, packageName);
+  if (using.length > 0) {
+    const reached = await waitForRoll(master, {
+      instanceIds: using,
+      packageVersion,
+      timeoutMs,
+      system,
+      signal: interruptions.asked,
+      say: text => stderr.write(`${text}\n`),
+    });
+    report(reached, { using, packageName, packageVersion });
+    return;
+  }
+  stdout.write(
+    options.json
+      ? jsonLine({ packageName, packageVersion, instances: [], running: false })
+      : `No instance uses ${packageName} yet. Run the command again with --instances, or add to the settings:\n${suggestion(desired)}\n`,
+  );
+
+  function report(
+    status: MasterStatus,
+    facts: { using: string[]; packageName: string; packageVersion: string },
+  ): void {
+    const found = status.instances.filter(instance => facts.using.includes(instance.id));
+    if (options.json) {
+      stdout.write(jsonLine({ packageName, packageVersion, running: true, instances: found }));
+      return;
+    }
+    for (const instance of found) {
+      stdout.write(
+        `${instance.id} runs ${packageName} ${packageVersion}: ${instance.running} on ${instance.nodes.join(', ')}\n`,
+      );
+    }
+    for (const route of status.routes) {
+      if (!facts.using.includes(route.componentInstanceId) || cluster.routerUri === null) continue;
+      stdout.write(`try: curl ${cluster.routerUri}${route.pathPrefix}\n`);
+    }
+  }
+}
+
+function desiredOf(
+  manifest: Manifest,
+  options: DeployOptions,
+  instances: number | 'perNode',
+): DesiredInstance {
+  const { packageName, packageVersion } = manifest;
+  return {
+    id: options.id ?? packageName,
+    packageName,
+    packageVersion,
+    instances,
+    route: options.route ?? null,
+  };
+}
+
+/** Changes the settings through the master, guarded by their ETag; when somebody else was faster, again on theirs. */
+async function declareInstance(master: MasterClient, desired: DesiredInstance): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    const { text, etag } = await master.settings();
+    const edited = withInstance(text, desired);
+    if (edited === text) return;
+    try {
+      await master.putSettings(edited, { ifMatch: etag });
+      return;
+    } catch (error) {
+      if (attempt < 5 && error instanceof HoldfastError && error.code === 'HF_SETTINGS_CONFLICT') continue;
+      throw error;
+    }
+  }
+}
+
+async function waitForRoll(
+  master: MasterClient,
+  options: {
+    instanceIds: string[];
+    packageVersion: string;
+    timeoutMs: number;
+    system: System;
+    signal: AbortSignal;
+    say: (text: string) => void;
+  },
+): Promise<MasterStatus> {
+  const { system, timeoutMs, say } = options;
+  const { clock, timers } = system;
+  const deadlineMs = clock.monotonicMs() + timeoutMs;
+  let failingSinceMs: number | null = null;
+  let said = '';
+  for (; ; await timers.sleep(pollMs, options.signal)) {
+    const late = clock.monotonicMs() >= deadlineMs;
+    const status = await statusUnless(late, master);
+    if (!status) continue;
+    const roll = judgeRoll(status, options);
+    if (roll.state === 'done') return status;
+    const text = roll.state === 'failed' ? roll.reason : roll.progress;
+    failingSinceMs = roll.state === 'failed' ? (failingSinceMs ?? clock.monotonicMs()) : null;
+    if (failingSinceMs !== null && clock.monotonicMs() - failingSinceMs >= failingMs) {
+      throw new HoldfastError('HF_START_FAILED', `the deployment failed: ${text}`);
+    }
+    if (late) {
+      throw new HoldfastError(
+        'HF_START_FAILED',
+        `it does not run everywhere after ${timeoutMs / 1000} s (${text}); see: holdfast status`,
+      );
+    }
+    if (roll.state === 'going' && text !== said) say((said = text));
+  }
+}
+
+/** The status; null when the master is away for a moment, as it is between two leaders, and there is time left. */
+async function statusUnless(late: boolean, master: MasterClient): Promise<MasterStatus | null> {
+  try {
+    return await master.status();
+  } catch (error) {
+    if (late || !(error instanceof HoldfastError) || !error.retryable) throw error;
+    return null;
+  }
+}
+
+function parseInstances(text: string): number | 'perNode' {
+  if (text === 'perNode') return text;
+  if (/^[0-9]{1,6}$/.test(text)) return Number(text);
+  throw new HoldfastError('HF_USAGE', `--instances is "${text}", expected a number or perNode`);
+}
+
+function parseTimeout(text: string): number {
+  if (/^[1-9][0-9]{0,4}$/.test(text)) return Number(text) * 1000;
+  throw new HoldfastError('HF_USAGE', `--timeout is "${text}", expected seconds`);
+}

@@ -1,0 +1,96 @@
+/**
+ * Bundles a package's entry with everything it imports into one ES module. Only what Node has built in stays an import.
+ * The output depends on the input files alone: no absolute paths, no dates.
+ */
+import { join } from 'node:path';
+import type { BuildFailure, Message, OutputFile } from 'esbuild';
+import { HoldfastError } from '#core';
+import { dependencies } from './dependencies.ts';
+import { dependencyAssets, type Asset } from './dependency-assets.ts';
+
+export interface Bundle {
+  code: Buffer;
+  /** Absolute paths of every file that went in. */
+  inputs: string[];
+  /** Files of dependencies that must lie below the bundle. */
+  assets: Asset[];
+}
+
+/** Raised when the same input would make another package; part of the stamp. */
+export const BUNDLER_REVISION = 3;
+
+/** @throws HoldfastError HF_PACKAGE_INVALID with what esbuild found, each with its place */
+export async function bundle(options: { entry: string; directory: string }): Promise<Bundle> {
+  // Loaded only now: most commands, and a start with nothing to pack, do without.
+  const { build } = await import('esbuild');
+  const assets = dependencyAssets();
+  try {
+    const { outputFiles, metafile } = await build({
+      entryPoints: [options.entry],
+      absWorkingDir: options.directory,
+      outfile: 'bundle.js', // never written; names in the metafile are relative to the folder
+      write: false,
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+      target: 'node24',
+      // Names stay readable in stack traces; whitespace and syntax are most of the gain.
+      minifyWhitespace: true,
+      minifySyntax: true,
+      legalComments: 'eof',
+      sourcemap: false,
+      metafile: true,
+      logLevel: 'silent',
+      define: { __filename: '__holdfastFilename', __dirname: '__holdfastDirname' },
+      plugins: [dependencies, assets.plugin],
+    });
+    const code = (outputFiles[0] as OutputFile).text;
+    return {
+      code: Buffer.from(commonJsPrelude(code) + code),
+      inputs: Object.keys(metafile.inputs)
+        .filter(path => !path.includes(':'))
+        .map(path => join(options.directory, path)),
+      assets: await assets.files(),
+    };
+  } catch (error) {
+    if (!isBuildFailure(error)) throw error;
+    throw new HoldfastError('HF_PACKAGE_INVALID', error.errors.slice(0, 5).map(describe).join('\n'), {
+      details: { errors: error.errors.slice(0, 20).map(describe) },
+      cause: error,
+    });
+  }
+}
+
+/** Ends esbuild's own process, which would stay until this one ends. Call when no bundle is being made. */
+export async function stopBundler(): Promise<void> {
+  const { stop } = await import('esbuild');
+  await stop();
+}
+
+/**
+ * Bundled CommonJS uses `require` for built-ins, and sometimes asks where it lies. The variables are declared only where they are
+ * used, because a module may well declare its own `require`; esbuild renames that one exactly when both occur.
+ */
+function commonJsPrelude(code: string): string {
+  const lines: string[] = [];
+  if (/typeof require\b/.test(code)) {
+    lines.push(
+      `import{createRequire as __holdfastCreateRequire}from"node:module";const require=__holdfastCreateRequire(import.meta.url);`,
+    );
+  }
+  if (code.includes('__holdfastFilename')) lines.push('const __holdfastFilename=import.meta.filename;');
+  if (code.includes('__holdfastDirname')) lines.push('const __holdfastDirname=import.meta.dirname;');
+  return lines.map(line => `${line}\n`).join('');
+}
+
+function isBuildFailure(error: unknown): error is BuildFailure {
+  return error instanceof Error && Array.isArray((error as Partial<BuildFailure>).errors);
+}
+
+function describe({ text, location }: Message): string {
+  const advice = /^Could not resolve "([^".][^"]*)"/.exec(text)
+    ? '; if it is a dependency, install it in the package’s folder with: npm install'
+    : '';
+  const place = location ? `${location.file}:${location.line}:${location.column + 1}: ` : '';
+  return `${place}${text}${advice}`;
+}

@@ -1,0 +1,68 @@
+/** Brings a node manager to a node: uploads the system packages there and starts it. Shared by `up` and `bootstrap`. */
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import type { NodeClient } from '#client';
+import { HoldfastError, type ProcessInfo } from '#core';
+import type { PackedPackage } from '../pack/pack.ts';
+import { systemPackages } from './built-in.ts';
+import type { Address } from './plan.ts';
+
+/**
+ * Idempotent: a manager that runs with the same package and settings is answered instead of a second one.
+ * @throws HoldfastError what the node answers
+ */
+export async function startManager(options: {
+  node: NodeClient;
+  packages: ReadonlyMap<string, PackedPackage>;
+  /** Absolute path. */
+  settingsFile: string;
+  master: Address;
+}): Promise<ProcessInfo> {
+  const { node, packages } = options;
+  await Promise.all(systemPackages.map(name => upload(node, packageNamed(packages, name))));
+  const settings = {
+    settingsFile: options.settingsFile,
+    host: options.master.host,
+    port: options.master.port,
+  };
+  const { manifest, sha256 } = packageNamed(packages, 'node-manager');
+  const generation = createHash('sha256')
+    .update(JSON.stringify([settings, sha256]))
+    .digest('hex')
+    .slice(0, 12);
+  return node.start('node-manager', {
+    settingsId: `node-manager/0/${generation}`,
+    instanceId: 'node-manager',
+    version: manifest.packageVersion,
+    settings,
+  });
+}
+
+/**
+ * Removes installed versions whose bytes differ from what was packed now: their source has changed under the same version,
+ * as it does while somebody works on it. Only for packages that come with Holdfast; for others a new version is demanded.
+ */
+export async function dropOutdated(
+  node: NodeClient,
+  packages: ReadonlyMap<string, PackedPackage>,
+): Promise<string[]> {
+  const dropped: string[] = [];
+  for (const stored of await node.packages()) {
+    const packed = packages.get(stored.packageName);
+    if (!packed || packed.manifest.packageVersion !== stored.packageVersion) continue;
+    if (packed.sha256 === stored.sha256) continue;
+    await node.removePackage(stored.packageName, { version: stored.packageVersion });
+    dropped.push(`${stored.packageName} ${stored.packageVersion}`);
+  }
+  return dropped;
+}
+
+async function upload(node: NodeClient, { zipPath }: PackedPackage): Promise<void> {
+  await node.uploadPackage(await readFile(zipPath), { makeCurrent: true });
+}
+
+function packageNamed(packages: ReadonlyMap<string, PackedPackage>, name: string): PackedPackage {
+  const found = packages.get(name);
+  if (!found) throw new HoldfastError('HF_INTERNAL', `the package ${name} was not packed`);
+  return found;
+}

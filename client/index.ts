@@ -1,0 +1,17 @@
+/** Typed REST clients of the node API and the master API, for the cli, the node manager and tests. */
+export type { ConnectionOptions, Zip } from './http.ts';
+export {
+  createMasterClient,
+  type MasterClient,
+  type MasterPackage,
+  type MasterUpload,
+  type SyncOutcome,
+} from './master-client.ts';
+export {
+  createNodeClient,
+  type CallDeadline,
+  type NodeClient,
+  type NodeClientOptions,
+  type UploadOutcome,
+} from './node-client.ts';
+export { createEventParser, type ServerSentEvent } from './server-sent-events.ts';

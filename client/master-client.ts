@@ -1,0 +1,144 @@
+/** Typed calls to the master API (node manager). */
+import type {
+  ApiEvent,
+  MasterHost,
+  MasterInstance,
+  MasterNode,
+  MasterStatus,
+  PackageInfo,
+  PlanAction,
+  ResourceInfo,
+} from '#core';
+import { createConnection, path, zipBody, type ConnectionOptions, type Zip } from './http.ts';
+import { readEvents } from './server-sent-events.ts';
+
+/** One version of a package as the master knows it. */
+export interface MasterPackage {
+  packageName: string;
+  packageVersion: string;
+  /** Null until a node has read it. */
+  kind: PackageInfo['kind'] | null;
+  sha256: string;
+  /** Where its bytes are: `upload`, `settings`, or names of nodes. */
+  sources: string[];
+  /** Nodes that have it installed. */
+  nodes: string[];
+  /** Ids of instances that run, or shall run, this version. */
+  instances: string[];
+  /** Why it cannot be used, if so. */
+  problem: string | null;
+}
+
+/** What an upload to the master did. */
+export interface MasterUpload {
+  created: boolean;
+  package: PackageInfo;
+  /** Per node: null when it has the package, else why not. */
+  nodes: Record<string, string | null>;
+  /** PUT only: ids of the instances that were set to this version. */
+  instances: string[];
+  /** The ETag of the settings after it, if they changed. */
+  settingsEtag: string | null;
+}
+
+export interface SyncOutcome {
+  at: string;
+  durationMs: number;
+  actions: PlanAction[];
+  failed: { action: string; message: string }[];
+}
+
+export interface MasterClient {
+  readonly uri: string;
+  status(): Promise<MasterStatus>;
+  nodes(): Promise<MasterNode[]>;
+  instances(): Promise<MasterInstance[]>;
+  packages(): Promise<MasterPackage[]>;
+  hosts(): Promise<MasterHost[]>;
+  /** A page of owned keys; `cursor` is null at the end. */
+  resources(query?: {
+    prefix?: string;
+    limit?: number;
+    cursor?: string;
+    instance?: string;
+  }): Promise<{ resources: ResourceInfo[]; cursor: string | null }>;
+  resource(key: string, options?: { instance?: string }): Promise<ResourceInfo>;
+  /** `makeCurrent`: PUT, which also sets `packageVersion` of the package's instances and so rolls them. */
+  uploadPackage(zip: Zip, options: { makeCurrent: boolean; timeoutMs?: number }): Promise<MasterUpload>;
+  removePackage(packageName: string, options?: { version?: string }): Promise<void>;
+  rollback(packageName: string): Promise<void>;
+  /** What a sync would do now. */
+  plan(): Promise<{ actions: PlanAction[] }>;
+  sync(): Promise<SyncOutcome>;
+  /** The settings document as text. */
+  settings(): Promise<{ text: string; etag: string }>;
+  /** `ifMatch`: the ETag that the text was made from; without it the last writer wins. */
+  putSettings(text: string, options?: { ifMatch?: string }): Promise<{ etag: string }>;
+  drain(networkName: string): Promise<void>;
+  undrain(networkName: string): Promise<void>;
+  /** Rolling restart of all copies. */
+  restart(instanceId: string): Promise<void>;
+  move(key: string, options?: { instance?: string; to?: string }): Promise<void>;
+  release(key: string, options?: { instance?: string }): Promise<void>;
+  events(signal: AbortSignal): AsyncIterable<ApiEvent>;
+  /** Whether the API is ready; false also when nobody answers. */
+  ready(): Promise<boolean>;
+}
+
+const syncTimeoutMs = 120_000;
+
+/** Every call has a deadline and throws HoldfastError: the master's own, or HF_NODE_UNREACHABLE. */
+export function createMasterClient(options: ConnectionOptions): MasterClient {
+  const connection = createConnection(options);
+  const { json, send, read } = connection;
+  const master = (...segments: string[]) => path('api', 'master', ...segments);
+
+  return {
+    uri: connection.uri,
+    status: () => json('GET', master()),
+    nodes: () => json('GET', master('nodes')),
+    instances: () => json('GET', master('instances')),
+    packages: () => json('GET', master('packages')),
+    hosts: () => json('GET', master('hosts')),
+    async resources(query = {}) {
+      const response = await send('GET', master('resources'), { query });
+      return {
+        resources: (await read(response.json())) as ResourceInfo[],
+        cursor: response.headers.get('x-holdfast-cursor'),
+      };
+    },
+    resource: (key, { instance } = {}) => json('GET', master('resources', key), { query: { instance } }),
+    uploadPackage: async (zip, { makeCurrent, timeoutMs }) =>
+      json(makeCurrent ? 'PUT' : 'POST', master('packages'), {
+        body: await zipBody(zip),
+        contentType: 'application/zip',
+        timeoutMs: timeoutMs ?? syncTimeoutMs,
+      }),
+    removePackage: (packageName, { version } = {}) =>
+      json('DELETE', master('packages', packageName), { query: { version } }),
+    rollback: packageName => json('POST', master('packages', packageName, 'rollback')),
+    plan: () => json('GET', master('plan')),
+    sync: () => json('POST', master('sync'), { timeoutMs: syncTimeoutMs }),
+    async settings() {
+      const response = await send('GET', master('settings'));
+      return { text: await read(response.text()), etag: response.headers.get('etag') ?? '' };
+    },
+    async putSettings(text, { ifMatch } = {}) {
+      const response = await send('PUT', master('settings'), {
+        body: text,
+        ...(ifMatch === undefined ? {} : { headers: { 'if-match': ifMatch } }),
+      });
+      await read(response.text());
+      return { etag: response.headers.get('etag') ?? '' };
+    },
+    drain: networkName => json('POST', master('nodes', networkName, 'drain')),
+    undrain: networkName => json('POST', master('nodes', networkName, 'undrain')),
+    restart: instanceId => json('POST', master('instances', instanceId, 'restart')),
+    move: (key, { instance, to } = {}) =>
+      json('POST', master('resources', key, 'move'), { query: { instance }, json: { to } }),
+    release: (key, { instance } = {}) =>
+      json('POST', master('resources', key, 'release'), { query: { instance } }),
+    events: signal => readEvents(connection, master('events'), signal),
+    ready: connection.ready,
+  };
+}

@@ -1,0 +1,141 @@
+/** Typed calls to the API of one node. */
+import {
+  formatLeaderMark,
+  LEADER_HEADER,
+  type ApiEvent,
+  type KillOutcome,
+  type LeaderMark,
+  type NodeStats,
+  type PackageInfo,
+  type ProcessInfo,
+  type ProcessStats,
+  type StartProcessRequest,
+} from '#core';
+import { createConnection, path, zipBody, type ConnectionOptions, type Zip } from './http.ts';
+import { readEvents } from './server-sent-events.ts';
+
+export interface NodeClientOptions extends ConnectionOptions {
+  /** The mark of the leading node manager, put on every mutation. Asked at each call; may throw to forbid it. */
+  leader?: () => LeaderMark | null;
+}
+
+/** What an upload did. */
+export interface UploadOutcome {
+  /** False when the same bytes were there already. */
+  created: boolean;
+  package: PackageInfo;
+}
+
+/** Deadline of one call, milliseconds, where it differs from the client's. */
+export interface CallDeadline {
+  timeoutMs?: number;
+}
+
+export interface NodeClient {
+  readonly uri: string;
+  stats(): Promise<NodeStats>;
+  processStats(packageName?: string): Promise<ProcessStats[]>;
+  /** Live processes; with `all` those that ended, too. */
+  processes(options?: { all?: boolean; packageName?: string } & CallDeadline): Promise<ProcessInfo[]>;
+  /** @param id processId or settingsId */
+  process(packageName: string, id: string): Promise<ProcessInfo>;
+  /** Every stored version of every package. */
+  packages(options?: CallDeadline): Promise<PackageInfo[]>;
+  /** `makeCurrent`: PUT instead of POST. */
+  uploadPackage(zip: Zip, options: { makeCurrent: boolean } & CallDeadline): Promise<UploadOutcome>;
+  /** The ZIP as it was uploaded. */
+  archive(packageName: string, version: string, options?: CallDeadline): Promise<Buffer>;
+  /** Without a version: all of them. */
+  removePackage(packageName: string, options?: { version?: string }): Promise<void>;
+  rollback(packageName: string): Promise<PackageInfo>;
+  start(packageName: string, request: StartProcessRequest, options?: CallDeadline): Promise<ProcessInfo>;
+  kill(
+    packageName: string,
+    processId: string,
+    options?: { graceMs?: number } & CallDeadline,
+  ): Promise<KillOutcome>;
+  killPackage(packageName: string, options?: { graceMs?: number } & CallDeadline): Promise<KillOutcome>;
+  killAll(options?: { graceMs?: number } & CallDeadline): Promise<KillOutcome>;
+  /** The log's text. @param id processId or settingsId */
+  logs(packageName: string, id: string, options?: { tail?: number }): Promise<string>;
+  events(signal: AbortSignal): AsyncIterable<ApiEvent>;
+  /** Whether the API is ready; false also when nobody answers. */
+  ready(): Promise<boolean>;
+}
+
+const uploadTimeoutMs = 120_000;
+const startTimeoutMs = 60_000;
+
+/** Every call has a deadline and throws HoldfastError: the node's own, or HF_NODE_UNREACHABLE. */
+export function createNodeClient(options: NodeClientOptions): NodeClient {
+  const connection = createConnection({
+    ...options,
+    extraHeaders(method): Record<string, string> {
+      if (method === 'GET') return {};
+      const mark = options.leader?.();
+      return mark ? { [LEADER_HEADER]: formatLeaderMark(mark) } : {};
+    },
+  });
+  const { json, send, read } = connection;
+  const node = (...segments: string[]) => path('api', 'node', ...segments);
+
+  function kill(target: string, { graceMs, timeoutMs }: { graceMs?: number } & CallDeadline) {
+    return json<KillOutcome>('PUT', target, {
+      json: graceMs === undefined ? {} : { graceMs },
+      timeoutMs: timeoutMs ?? (graceMs ?? 6_000) + 10_000,
+    });
+  }
+
+  return {
+    uri: connection.uri,
+    stats: () => json('GET', node('stats')),
+    processStats: packageName =>
+      json(
+        'GET',
+        packageName === undefined ? node('stats', 'processes') : node('stats', 'processes', packageName),
+      ),
+    processes: ({ all, packageName, ...deadline } = {}) =>
+      json('GET', packageName === undefined ? node('processes') : node('processes', packageName), {
+        query: { all: all || undefined },
+        ...deadline,
+      }),
+    process: (packageName, id) => json('GET', node('processes', packageName, id)),
+    packages: deadline => json('GET', node('packages', 'configuration'), { ...deadline }),
+    async uploadPackage(zip, { makeCurrent, timeoutMs }) {
+      const response = await send(makeCurrent ? 'PUT' : 'POST', node('packages'), {
+        body: await zipBody(zip),
+        contentType: 'application/zip',
+        timeoutMs: timeoutMs ?? uploadTimeoutMs,
+      });
+      return { created: response.status === 201, package: (await read(response.json())) as PackageInfo };
+    },
+    async archive(packageName, version, deadline) {
+      const response = await send('GET', node('packages', packageName, 'archive'), {
+        query: { version },
+        headers: { accept: 'application/zip' },
+        timeoutMs: deadline?.timeoutMs ?? uploadTimeoutMs,
+      });
+      return Buffer.from(await read(response.arrayBuffer()));
+    },
+    removePackage: (packageName, { version } = {}) =>
+      json('DELETE', node('packages', packageName), { query: { version } }),
+    rollback: packageName => json('POST', node('packages', packageName, 'rollback')),
+    start: (packageName, request, deadline) =>
+      json('PUT', node('processes', packageName, 'start'), {
+        json: request,
+        timeoutMs: deadline?.timeoutMs ?? startTimeoutMs,
+      }),
+    kill: (packageName, processId, how = {}) => kill(node('processes', packageName, processId, 'kill'), how),
+    killPackage: (packageName, how = {}) => kill(node('processes', packageName, 'kill'), how),
+    killAll: (how = {}) => kill(node('processes', 'kill'), how),
+    async logs(packageName, id, { tail } = {}) {
+      const response = await send('GET', node('processes', packageName, id, 'logs'), {
+        query: { tail },
+        headers: { accept: 'text/plain' },
+      });
+      return read(response.text());
+    },
+    events: signal => readEvents(connection, node('events'), signal),
+    ready: connection.ready,
+  };
+}

@@ -1,0 +1,169 @@
+/**
+ * Answers the router: requests that carry the channel header never reach the REST API, and only they reach the
+ * component. Believes the other `x-holdfast-*` headers because the channel key proves that a router of this cluster
+ * wrote them, for this very session. Whatever is not ours is answered with 421 before a byte of the body is read, which
+ * tells the router that nothing was executed; after the component has had it, the connection breaks instead.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import {
+  CHANNEL_HEADERS,
+  errorTable,
+  HoldfastError,
+  parseFence,
+  type Component,
+  type Logger,
+  type ProcessId,
+  type ResourceKey,
+  type SessionId,
+} from '#core';
+import { verifyChannelKey, type OwnershipGuard } from '#ownership';
+import { sendError } from './error-response.ts';
+import type { HostCounters } from './metrics.ts';
+import { isResponse, preparePlatform, sendFetchResponse, toFetchRequest } from './web-request.ts';
+
+/** What answers while the component is started and its session lives. */
+export interface Serving {
+  component: Component;
+  guard: OwnershipGuard;
+  sessionId: SessionId;
+}
+
+export interface DataPlaneOptions {
+  processId: ProcessId;
+  clusterSecret: string;
+  log: Logger;
+  counters: HostCounters;
+  /** Null while nothing is served. */
+  serving: () => Serving | null;
+}
+
+export interface DataPlane {
+  handle(request: IncomingMessage, response: ServerResponse): void;
+  /** Resolves when no request is under way. */
+  idle(): Promise<void>;
+}
+
+export function createDataPlane(options: DataPlaneOptions): DataPlane {
+  const { log, counters } = options;
+  let underWay = 0;
+  let onIdle: (() => void)[] = [];
+  preparePlatform();
+
+  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { serving, sessionId } = admit(request, options);
+    const { component, guard } = serving;
+    if (component.openResource) {
+      const place = { ...placeOf(request), sessionId };
+      await guard.serve(place, async handler => respond(input => handler.fetch(input), request, response));
+      return;
+    }
+    if (!component.fetch) {
+      throw new HoldfastError('HF_UNAVAILABLE', 'the component answers no HTTP requests');
+    }
+    await respond(input => component.fetch!(input), request, response);
+  }
+
+  async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    underWay += 1;
+    counters.requests += 1;
+    // A socket that breaks shows as the end of the response; its error adds nothing.
+    response.on('error', () => {});
+    response.setHeader(CHANNEL_HEADERS.owner, options.processId);
+    try {
+      await answer(request, response);
+    } catch (error) {
+      refuse(error, response);
+    } finally {
+      underWay -= 1;
+      if (underWay === 0) {
+        for (const resolve of onIdle) resolve();
+        onIdle = [];
+      }
+    }
+  }
+
+  function refuse(error: unknown, response: ServerResponse): void {
+    const known = asHoldfastError(error);
+    if (known.code === 'HF_NOT_OWNER') counters.notOwner += 1;
+    else counters.failures += 1;
+    if (known.code === 'HF_COMPONENT_FAILED') {
+      log.error({ err: known.cause ?? known }, 'the component threw while it answered');
+    }
+    if (response.headersSent || response.destroyed) {
+      response.destroy(); // half an answer must not look like a whole one
+      return;
+    }
+    sendError(response, known);
+  }
+
+  return {
+    handle: (request, response) => void handle(request, response),
+    idle: () => (underWay === 0 ? Promise.resolve() : new Promise(resolve => onIdle.push(resolve))),
+  };
+}
+
+/** Who asks, and whether this host serves that session. @throws HoldfastError HF_NOT_OWNER */
+function admit(
+  request: IncomingMessage,
+  options: DataPlaneOptions,
+): { serving: Serving; sessionId: SessionId } {
+  const presented = header(request, CHANNEL_HEADERS.channel);
+  const sessionId = header(request, CHANNEL_HEADERS.session) as SessionId;
+  if (!verifyChannelKey(options.clusterSecret, sessionId, presented)) {
+    throw new HoldfastError('HF_NOT_OWNER', 'the channel key is not valid for this session');
+  }
+  const serving = options.serving();
+  // A port may have had another host before, and a host another session.
+  if (serving?.sessionId !== sessionId) {
+    throw new HoldfastError('HF_NOT_OWNER', 'this host does not serve that session');
+  }
+  return { serving, sessionId };
+}
+
+function placeOf(request: IncomingMessage) {
+  const key = header(request, CHANNEL_HEADERS.resource) as ResourceKey;
+  try {
+    if (key === '') throw new RangeError('no key');
+    return { key, fence: parseFence(header(request, CHANNEL_HEADERS.fence)) };
+  } catch (cause) {
+    throw new HoldfastError('HF_NOT_OWNER', 'the request names no key and fence', { cause });
+  }
+}
+
+async function respond(
+  fetch: (request: Request) => Promise<Response> | Response,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const input = toFetchRequest(request, response);
+  try {
+    const answer: unknown = await fetch(input);
+    if (!isResponse(answer)) throw new TypeError('fetch did not return a Response');
+    await sendFetchResponse(answer, request, response);
+  } catch (cause) {
+    // The client went away: there is nobody to tell, and nothing failed.
+    if (response.destroyed && !response.headersSent) return;
+    const known = asHoldfastError(cause);
+    // The component has had the request, so nobody can say that nothing was executed, as a 421 would. A connection that
+    // breaks tells the router just that: it sends again what is safe to repeat, and nothing else.
+    if (known.code === 'HF_NOT_OWNER') response.destroy();
+    else throw known;
+  }
+}
+
+/** Holdfast's errors keep their status; what a component throws otherwise shows its text, and its stack in the log. */
+function asHoldfastError(cause: unknown): HoldfastError {
+  // A package brings its own copy of the class, maybe of another version with other codes.
+  if (cause instanceof HoldfastError && Object.hasOwn(errorTable, cause.code)) {
+    return cause.constructor === HoldfastError
+      ? cause
+      : new HoldfastError(cause.code, cause.message, { details: { ...cause.details }, cause });
+  }
+  const text = cause instanceof Error ? cause.message : String(cause);
+  return new HoldfastError('HF_COMPONENT_FAILED', text, { cause });
+}
+
+function header(request: IncomingMessage, name: string): string {
+  const value = request.headers[name];
+  return typeof value === 'string' ? value : '';
+}

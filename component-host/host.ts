@@ -1,0 +1,193 @@
+/**
+ * One component host, put together: log, workload, lifecycle, server, link to the agent. It does not touch the process
+ * it runs in (signals, exit, standard input): that is `main.ts`'s, so that tests can run hosts in theirs.
+ */
+import { mkdirSync } from 'node:fs';
+import {
+  CHANNEL_HEADERS,
+  DEFAULTS,
+  HoldfastError,
+  isoTime,
+  type HostConfiguration,
+  type HostLaunch,
+  type HostStatus,
+  type System,
+} from '#core';
+import { createAgentLink, type AgentLink } from './agent-link.ts';
+import { createControl, type HostControl } from './control.ts';
+import type { DataPlane } from './data-plane.ts';
+import { sendError } from './error-response.ts';
+import { Lifecycle } from './lifecycle.ts';
+import { openHostLog, type HostLogger } from './log.ts';
+import { hostState, type MachineState } from './machine.ts';
+import { createHostCounters } from './metrics.ts';
+import { createErrorList, describeHost } from './report.ts';
+import { listen, type HostServer } from './server.ts';
+import { Workload } from './workload.ts';
+
+export interface Host {
+  /** `http://ip:port` of the REST API and the data plane. */
+  readonly uri: string;
+  readonly log: HostLogger;
+  status(): HostStatus;
+  /** As the agent calls them, see `HostMethods`. */
+  configure(configuration: HostConfiguration): Promise<HostStatus>;
+  start(): Promise<HostStatus>;
+  stop(): Promise<HostStatus>;
+  /** Stops gracefully within `graceMs`, closes everything; then `ended` resolves. Idempotent, never rejects. */
+  shutdown(params: { graceMs: number }): Promise<HostStatus>;
+  /** For a process that has gone wrong: stops serving at once, without waiting for anything. */
+  abort(): void;
+  /** Resolves when the host has been shut down, by whomever, and holds nothing any more. */
+  readonly ended: Promise<void>;
+}
+
+export interface HostOptions {
+  launch: HostLaunch;
+  system: System;
+  /** How long one part may take to come up. Default 30 s. */
+  startMs?: number;
+}
+
+/** How long a host that served goes on answering 421 before its connections end. */
+const lingerMs = 250;
+/** How long the last answer to the agent may take to get out. */
+const answerMs = 20;
+
+/** Starts a host that awaits its configuration. @throws HoldfastError HF_CAPACITY, HF_STATE_UNUSABLE */
+export async function startHost({ launch, system, startMs = 30_000 }: HostOptions): Promise<Host> {
+  mkdirSync(launch.hostDirectory, { recursive: true, mode: 0o700 });
+  const { log, close: closeLog } = openHostLog({
+    directory: launch.hostDirectory,
+    level: launch.logLevel,
+    processId: launch.processId,
+  });
+  const startedAt = isoTime(system.clock);
+  const counters = createHostCounters();
+  const errors = createErrorList(system);
+  const ended = Promise.withResolvers<void>();
+  let server: HostServer | undefined;
+  let dataPlane: DataPlane | undefined;
+  let served = false;
+
+  const workload = new Workload({
+    system,
+    launch,
+    log,
+    hostUri: () => server!.uri,
+    dataPlane: loadDataPlane,
+    onChange: () => link.report(),
+  });
+  const lifecycle = new Lifecycle({
+    system,
+    log,
+    runner: workload,
+    onChange,
+    onFailure: cause => errors.add(cause),
+    startMs,
+    stopMs: DEFAULTS.stopGraceMs,
+  });
+  const control: HostControl = createControl({ launch, system, lifecycle, workload, status, shutdown });
+
+  const link: AgentLink = createAgentLink({
+    system,
+    log,
+    launch,
+    pid: process.pid,
+    status,
+    methods: {
+      configure: control.configure,
+      start: () => control.start(),
+      stop: () => control.stop(),
+      shutdown,
+    },
+    onOrphaned(reason) {
+      log.warn({ reason }, 'no agent any more; the host stops');
+      void shutdown({ graceMs: DEFAULTS.stopGraceMs });
+    },
+  });
+
+  function status(): HostStatus {
+    return describeHost({ state: lifecycle.state, uri: server!.uri, workload, errors: errors.list() });
+  }
+
+  function onChange(state: MachineState): void {
+    served ||= state.type === 'Started';
+    link.report();
+  }
+
+  async function loadDataPlane(): Promise<DataPlane> {
+    const { createDataPlane } = await import('./data-plane.ts');
+    dataPlane ??= createDataPlane({
+      processId: launch.processId,
+      clusterSecret: launch.clusterSecret,
+      log,
+      counters,
+      serving: () => workload.serving(),
+    });
+    return dataPlane;
+  }
+
+  let shuttingDown: Promise<HostStatus> | undefined;
+  function shutdown({ graceMs }: { graceMs: number }): Promise<HostStatus> {
+    shuttingDown ??= (async () => {
+      await lifecycle.shutdown(graceMs);
+      const last = status();
+      // Whoever asked gets the answer before the connections end.
+      system.timers.after(0, () => void close(), { keepAlive: true });
+      return last;
+    })();
+    return shuttingDown;
+  }
+
+  async function close(): Promise<void> {
+    server?.dismissClients();
+    // Routers may have requests on the way that were sent before they heard of the end: a 421 sends those elsewhere.
+    // The agent, too, has to get its last answer before its connection ends.
+    link.report();
+    await system.timers.sleep(served ? lingerMs : answerMs);
+    link.close();
+    await server?.close();
+    await control
+      .close()
+      .catch((error: unknown) => log.error({ err: error }, 'the package store did not close'));
+    log.info({ state: hostState(lifecycle.state) }, 'host ended');
+    closeLog();
+    ended.resolve();
+  }
+
+  try {
+    server = await listen({
+      host: launch.listenHost,
+      firstPort: launch.firstPort,
+      log,
+      onChannelRequest(request, response) {
+        if (dataPlane) return dataPlane.handle(request, response);
+        // Nothing was ever served here: the router means a host that had this port before.
+        response.setHeader(CHANNEL_HEADERS.owner, launch.processId);
+        sendError(response, new HoldfastError('HF_NOT_OWNER', 'this host serves nothing yet'));
+      },
+      async createApi() {
+        const { createHostApi } = await import('./api.ts');
+        return createHostApi({ launch, system, log, control, workload, counters, status, startedAt });
+      },
+    });
+  } catch (error) {
+    closeLog();
+    throw error;
+  }
+  log.info({ uri: server.uri, nodeName: launch.nodeName, pid: process.pid }, 'host listens');
+  link.open();
+
+  return {
+    uri: server.uri,
+    log,
+    status,
+    configure: control.configure,
+    start: () => control.start(),
+    stop: () => control.stop(),
+    shutdown,
+    abort: () => workload.abort(),
+    ended: ended.promise,
+  };
+}

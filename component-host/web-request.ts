@@ -1,0 +1,121 @@
+/**
+ * Between Node's HTTP and the Fetch API that components speak, both ways with back-pressure. srvx's lazy Request saves
+ * most of the cost of a native one; this file makes it pass for one everywhere and sends the answer. Loaded only by
+ * hosts whose component answers HTTP: it brings in the runtime's whole Fetch implementation.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { once } from 'node:events';
+import { NodeRequest, patchGlobalRequest } from 'srvx/node';
+
+const internalPrefix = 'x-holdfast-';
+
+/** Belong to one connection, and are Node's to set. */
+const hopByHop = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+/** Lets `new Request(request)` and `fetch(request)` take a lazy Request as they take a native one. Idempotent. */
+export function preparePlatform(): void {
+  if ('holdfast' in globalThis.fetch) return;
+  patchGlobalRequest();
+  const native = globalThis.fetch;
+  const patched: typeof fetch = (input, init) =>
+    native(typeof input === 'object' && '_request' in input ? (input._request as Request) : input, init);
+  globalThis.fetch = Object.assign(patched, { holdfast: true });
+}
+
+/**
+ * The request as the component sees it: the URL that the client asked for (the router's `x-forwarded-*` are trusted
+ * here, its channel was checked), no header of Holdfast's own, a signal that aborts when the client goes.
+ */
+export function toFetchRequest(request: IncomingMessage, response: ServerResponse): Request {
+  dropInternalHeaders(request);
+  return new NodeRequest({ req: request, res: response, trustProxy: true }) as unknown as Request;
+}
+
+/** Whether a component's answer is one. Packages may bring their own class. */
+export function isResponse(value: unknown): value is Response {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'status' in value &&
+    typeof value.status === 'number' &&
+    'headers' in value &&
+    'body' in value
+  );
+}
+
+/**
+ * Sends a component's answer and resolves when it is out, or the client is gone.
+ * @throws what the body's stream throws; the connection is broken off then if the head was sent
+ */
+export async function sendFetchResponse(
+  answer: Response,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const headers: string[] = [];
+  for (const [name, value] of answer.headers) {
+    if (!hopByHop.has(name) && !name.startsWith(internalPrefix)) headers.push(name, value);
+  }
+  // A length that the body does not keep to would shift the answers of the router's connection against its requests.
+  response.strictContentLength = true;
+  response.writeHead(answer.status, answer.statusText, headers);
+  const { body } = answer;
+  if (body === null || request.method === 'HEAD') {
+    await body?.cancel();
+    await end(response);
+    return;
+  }
+  const reader = body.getReader();
+  const onClose = () => void reader.cancel().catch(() => {}); // the client is gone, and so is who would listen
+  response.once('close', onClose);
+  try {
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      if (response.destroyed) return;
+      if (!response.write(part.value)) await drained(response);
+    }
+    await end(response);
+  } catch (error) {
+    response.destroy();
+    throw error;
+  } finally {
+    response.off('close', onClose);
+  }
+}
+
+/** Resolves when all of it went to the system, or never will. */
+function end(response: ServerResponse): Promise<void> {
+  return new Promise(resolve => {
+    if (response.destroyed) return resolve();
+    response.once('close', resolve);
+    response.end(resolve);
+  });
+}
+
+async function drained(response: ServerResponse): Promise<void> {
+  const done = new AbortController();
+  const { signal } = done;
+  try {
+    await Promise.race([once(response, 'drain', { signal }), once(response, 'close', { signal })]);
+  } finally {
+    done.abort();
+  }
+}
+
+function dropInternalHeaders(request: IncomingMessage): void {
+  const kept: string[] = [];
+  for (let index = 0; index < request.rawHeaders.length; index += 2) {
+    const name = request.rawHeaders[index]!;
+    if (name.toLowerCase().startsWith(internalPrefix)) delete request.headers[name.toLowerCase()];
+    else kept.push(name, request.rawHeaders[index + 1]!);
+  }
+  request.rawHeaders = kept;
+}

@@ -1,0 +1,274 @@
+/**
+ * What runs in the host: the loaded packages and, part by part, what they became. Brings parts up and down when the
+ * lifecycle says so, and decides nothing about order itself. Each start makes new objects from the loaded packages.
+ */
+import {
+  DEFAULTS,
+  type Component,
+  type Coordination,
+  type HostConfiguration,
+  type HostLaunch,
+  type HostStatus,
+  type InstanceId,
+  type MessagePublisher,
+  type System,
+} from '#core';
+import type { GuardMetrics, OwnershipGuard } from '#ownership';
+import { createAbsentPublisher, createComponentContext, createPublisherContext } from './context.ts';
+import type { DataPlane, Serving } from './data-plane.ts';
+import { createEnvironment } from './environment.ts';
+import { foreign, mustHave } from './foreign.ts';
+import type { PartRunner } from './lifecycle.ts';
+import { loadComponent, loadPublisher, type LoadedComponent, type LoadedPublisher } from './loader.ts';
+import type { Part } from './machine.ts';
+import type { HostLogger } from './log.ts';
+import { createSubscriptions, type Subscriptions } from './subscriptions.ts';
+
+/** What an instance is beside its packages. */
+export type Profile = Omit<HostConfiguration, 'component' | 'settings' | 'publisher'>;
+
+export interface WorkloadOptions {
+  system: System;
+  launch: HostLaunch;
+  log: HostLogger;
+  hostUri: () => string;
+  /** Loads what answers the router; called when a component that answers HTTP starts. */
+  dataPlane: () => Promise<DataPlane>;
+  /** Health or the number of owned keys changed. */
+  onChange: () => void;
+}
+
+export class Workload implements PartRunner {
+  readonly #options: WorkloadOptions;
+  readonly #setEnvironment = createEnvironment(process.env);
+  #profile: Profile | null = null;
+  #component: LoadedComponent | null = null;
+  #publisher: LoadedPublisher | null = null;
+  #health: HostStatus['health'] = { ready: true };
+
+  #runningPublisher: MessagePublisher | null = null;
+  #coordination: Coordination | null = null;
+  #runningComponent: Component | null = null;
+  #subscriptions: Subscriptions | null = null;
+  #dataPlane: DataPlane | null = null;
+  #guard: OwnershipGuard | null = null;
+
+  constructor(options: WorkloadOptions) {
+    this.#options = options;
+  }
+
+  get profile(): Profile | null {
+    return this.#profile;
+  }
+  get component(): LoadedComponent | null {
+    return this.#component;
+  }
+  get publisher(): LoadedPublisher | null {
+    return this.#publisher;
+  }
+  get publisherState(): string {
+    return this.#runningPublisher?.state ?? 'stopped';
+  }
+  get health(): HostStatus['health'] {
+    return this.#health;
+  }
+  get ownedKeys(): number {
+    return this.#guard?.ownedKeys ?? 0;
+  }
+  /** Null while nothing is served. */
+  get guardMetrics(): Readonly<GuardMetrics> | null {
+    return this.#guard?.metrics ?? null;
+  }
+
+  /** What the data plane serves from, while there is a session. */
+  serving(): Serving | null {
+    const [component, guard] = [this.#runningComponent, this.#guard];
+    const sessionId = guard?.session?.sessionId;
+    return component && guard && sessionId ? { component, guard, sessionId } : null;
+  }
+
+  /** Replaces what is loaded, all or nothing. `undefined` keeps the part that is there. */
+  async load(change: {
+    profile: Profile;
+    component?: Pick<HostConfiguration, 'component' | 'settings'>;
+    publisher?: HostConfiguration['publisher'];
+  }): Promise<void> {
+    this.#setEnvironment(change.profile.env); // modules may read it when they are loaded
+    try {
+      const publisher =
+        change.publisher === undefined
+          ? this.#publisher
+          : change.publisher && (await loadPublisher(change.publisher, change.publisher.settings));
+      const component = change.component
+        ? await loadComponent(change.component.component, change.component.settings)
+        : this.#component;
+      this.#profile = change.profile;
+      this.#publisher = publisher;
+      this.#component = component;
+    } catch (error) {
+      this.#setEnvironment(this.#profile?.env ?? {});
+      throw error;
+    }
+  }
+
+  async up(part: Part, signal: AbortSignal): Promise<void> {
+    switch (part) {
+      case 'publisher':
+        return this.#startPublisher();
+      case 'coordination':
+        return this.#connect();
+      case 'component':
+        return this.#startComponent(signal);
+      case 'subscriptions':
+        return this.#subscriptions!.open({
+          component: this.#runningComponent!,
+          publisher: this.#runningPublisher,
+          instanceId: this.#instanceId,
+          log: this.#options.log,
+        });
+      case 'session':
+        return this.#openSession();
+    }
+  }
+
+  async down(part: Part, signal: AbortSignal): Promise<void> {
+    switch (part) {
+      case 'session':
+        return this.#closeSession(signal);
+      case 'subscriptions':
+        return this.#subscriptions?.close();
+      case 'component': {
+        const component = this.#runningComponent;
+        this.#runningComponent = null;
+        return component?.stop(signal);
+      }
+      case 'coordination': {
+        const coordination = this.#coordination;
+        this.#coordination = null;
+        return coordination?.close();
+      }
+      case 'publisher': {
+        const publisher = this.#runningPublisher;
+        this.#runningPublisher = null;
+        return publisher?.stop();
+      }
+    }
+  }
+
+  /** For the end of the process: nothing is served from here on, whatever still runs. */
+  abort(): void {
+    this.#guard?.abort();
+  }
+
+  get #instanceId(): InstanceId {
+    return this.#profile!.instanceId;
+  }
+
+  async #startPublisher(): Promise<void> {
+    const publisher = this.#publisher;
+    if (!publisher) return;
+    const { launch } = this.#options;
+    const log = this.#options.log.child({ package: publisher.manifest.packageName });
+    const running = await foreign('create of the publisher', async () =>
+      publisher.create(createPublisherContext({ launch, instanceId: this.#instanceId, log, publisher })),
+    );
+    mustHave(running, ['start', 'stop', 'publish'], publisher.manifest.packageName);
+    this.#runningPublisher = running;
+    await foreign('start of the publisher', () => running.start());
+  }
+
+  async #connect(): Promise<void> {
+    const { system, launch, log } = this.#options;
+    const { connectCoordination } = await import('#ownership');
+    this.#coordination = await connectCoordination(launch.coordination, { system, log });
+  }
+
+  async #startComponent(signal: AbortSignal): Promise<void> {
+    const component = this.#component!;
+    const { launch } = this.#options;
+    const log = this.#options.log.child({ package: component.manifest.packageName });
+    const subscriptions = createSubscriptions();
+    this.#subscriptions = subscriptions;
+    this.#health = { ready: true };
+    const context = createComponentContext({
+      launch,
+      instanceId: this.#instanceId,
+      log,
+      component,
+      publisher: this.#runningPublisher ?? createAbsentPublisher(this.#instanceId),
+      coordination: this.#coordination!,
+      subscribe: (messageType, options) => subscriptions.add(messageType, options),
+      reportHealth: health => this.#reportHealth(health),
+    });
+    const running = await foreign('create of the component', async () => component.create(context));
+    mustHave(running, ['start', 'stop'], component.manifest.packageName);
+    this.#runningComponent = running;
+    if (running.fetch || running.openResource) this.#dataPlane = await this.#options.dataPlane();
+    await foreign('start of the component', () => running.start(signal));
+  }
+
+  async #openSession(): Promise<void> {
+    const { system, launch, log, hostUri, onChange } = this.#options;
+    const { createOwnershipGuard } = await import('#ownership');
+    const component = this.#runningComponent!;
+    const profile = this.#profile!;
+    const guard = createOwnershipGuard({
+      system,
+      directory: this.#coordination!.directory,
+      session: {
+        pool: profile.instanceId,
+        processId: launch.processId,
+        nodeName: launch.nodeName,
+        address: hostUri(),
+        ownsResources: component.openResource !== undefined,
+        capacity: profile.capacity,
+        ttlMs: profile.sessionTtlMs,
+      },
+      component,
+      log,
+      concurrency: profile.concurrency,
+      onChange,
+    });
+    this.#guard = guard;
+    await guard.start();
+    if (!this.#health.ready) guard.setReady(false);
+  }
+
+  async #closeSession(signal: AbortSignal): Promise<void> {
+    const guard = this.#guard;
+    try {
+      await guard?.drain(signal);
+      // Answers of components that own nothing are not the guard's to count.
+      await Promise.race([this.#dataPlane?.idle(), aborted(signal)]);
+    } finally {
+      this.#guard = null;
+      this.#dataPlane = null;
+    }
+  }
+
+  #reportHealth(health: HostStatus['health']): void {
+    this.#health = {
+      ready: health.ready,
+      ...(health.message ? { message: health.message.slice(0, 500) } : {}),
+    };
+    this.#guard?.setReady(health.ready);
+    this.#options.onChange();
+  }
+}
+
+/** What REST-initialised packages run as, when no agent has said anything. */
+export function defaultProfile(packageName: string): Profile {
+  return {
+    settingsId: packageName,
+    instanceId: packageName as InstanceId,
+    env: {},
+    sessionTtlMs: DEFAULTS.sessionTtlMs,
+    capacity: 1,
+    concurrency: 0,
+  };
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise(resolve => signal.addEventListener('abort', () => resolve(), { once: true }));
+}

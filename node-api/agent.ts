@@ -1,0 +1,250 @@
+/**
+ * Puts the agent together, and takes it apart. What is opened is closed in reverse order, also when starting fails half
+ * way. The API listens before an earlier agent's processes are taken over (so that a port in use is noticed while
+ * nothing has been touched yet), but answers after.
+ */
+import { join } from 'node:path';
+import { createApi, type Api } from '#http-api';
+import { connectCoordination, ensureCoordinator } from '#ownership';
+import { openPackageStore } from '#package-manager';
+import { DEFAULTS, HoldfastError, isoTime, type HostStatus } from '#core';
+import type { NodeContext } from './api/context.ts';
+import { nodeRoutes } from './api/routes.ts';
+import { createEventLog } from './observation/event-log.ts';
+import { limitLogs } from './observation/log-files.ts';
+import { createMetrics } from './observation/metrics.ts';
+import { createProcessStatistics } from './observation/process-stats.ts';
+import { resolveOptions, type NodeAgentOptions, type ResolvedOptions } from './options.ts';
+import { prepareFolders } from './state-folders.ts';
+import { lockDataDirectory } from './store/data-lock.ts';
+import { openProcessStore } from './store/process-store.ts';
+import { createEntries, usesPackage } from './supervision/entries.ts';
+import type { HostProcess } from './supervision/host-process.ts';
+import { createHosts } from './supervision/hosts.ts';
+import { recover } from './supervision/recovery.ts';
+import { createSessionEnder, watchExpiredSessions } from './supervision/session-end.ts';
+import { createSpares } from './supervision/spares.ts';
+import { currentPackage } from './supervision/start-plan.ts';
+import { stopHost, within } from './supervision/stop-host.ts';
+import { Supervisor } from './supervision/supervisor.ts';
+import { rm } from 'node:fs/promises';
+
+export interface NodeAgent {
+  /** Where the REST API is, `http://host:port`. */
+  readonly uri: string;
+  /**
+   * Ends the agent. With `stopHosts` all hosts are stopped first, gracefully, within 8 s in total; without it they run on, and
+   * the next agent on this folder adopts them if it comes within the hosts' `orphanGraceMs`. Idempotent.
+   */
+  close(how: { stopHosts: boolean }): Promise<void>;
+}
+
+const logLimitEveryMs = 30_000;
+const lastAnswersMs = 500;
+
+/**
+ * Starts the agent of one node; resolves when it answers and has taken over what an earlier agent left.
+ * @throws HoldfastError HF_ALREADY_RUNNING, HF_PORT_IN_USE, HF_STATE_UNUSABLE, HF_COORDINATION_UNAVAILABLE
+ */
+export async function startNodeAgent(given: NodeAgentOptions): Promise<NodeAgent> {
+  const options = resolveOptions(given);
+  const opened = new AsyncDisposableStack();
+  try {
+    return await assemble(options, opened);
+  } catch (error) {
+    await opened.disposeAsync();
+    throw error;
+  }
+}
+
+async function assemble(options: ResolvedOptions, opened: AsyncDisposableStack): Promise<NodeAgent> {
+  const { system, log, dataDirectory, stateRoot } = options;
+  await prepareFolders(dataDirectory);
+  const lock = await lockDataDirectory(dataDirectory);
+  opened.defer(() => lock.release());
+
+  const [store, coordinator] = await Promise.all([
+    openProcessStore(join(dataDirectory, 'processes.json'), log),
+    ensureCoordinator(stateRoot, system),
+  ]);
+  opened.defer(() => store.settled());
+  const packages = await openPackageStore({
+    directory: join(dataDirectory, 'packages'),
+    system,
+    log,
+    inUse: (name, version) => entries.all().some(entry => usesPackage(entry, name, version)),
+  });
+  opened.defer(() => packages.close());
+  // Open from now on: when a process dies, its session must end within milliseconds.
+  const coordination = await connectCoordination(coordinator, {
+    system,
+    log,
+    revive: () => ensureCoordinator(stateRoot, system),
+  });
+  opened.defer(() => coordination.close());
+
+  const sessionEnder = createSessionEnder(system, log, coordination.directory);
+  opened.defer(() => sessionEnder.close());
+  const { endSessions } = sessionEnder;
+  const events = createEventLog(system);
+  const onStatus = (host: HostProcess, status: HostStatus) => {
+    const entry = entries.byHost(host);
+    if (!entry) return;
+    entries.publish(entry, 'process-status', { hostState: status.state, ready: status.health.ready });
+  };
+  const hosts = createHosts({ options, store, coordination: coordinator, endSessions, onStatus });
+  opened.defer(() => hosts.close());
+  const { directoryOf } = hosts;
+  const entries = createEntries({ system, log, store, events, directoryOf });
+  const spares = createSpares({
+    system,
+    log,
+    wanted: options.warmSpares,
+    hostPackage: () => usableHostPackage(packages, options.hostPackageName),
+    spawn: hostPackage => hosts.spawn(hostPackage, null),
+    forget: processId => {
+      rm(directoryOf(processId), { recursive: true, force: true }).catch((error: unknown) => {
+        log.warn({ err: error, processId }, 'cannot remove the folder of a spare host');
+      });
+    },
+  });
+  const metrics = createMetrics({ entries, packages, events, spares: () => spares.all().length });
+  const supervisor = new Supervisor({
+    system,
+    store,
+    hosts,
+    spares,
+    entries,
+    planner: { packages, stateRoot, hostPackageName: options.hostPackageName },
+    startTimeoutMs: options.startTimeoutMs,
+    onStartDuration: metrics.observeStart,
+  });
+
+  const recovery = Promise.withResolvers<void>();
+  recovery.promise.catch(() => {}); // told by `startNodeAgent` itself
+  let ready = false;
+  const closing = new AbortController();
+  const context: NodeContext = {
+    options,
+    system,
+    log,
+    startedAt: isoTime(system.clock),
+    store,
+    packages,
+    entries,
+    supervisor,
+    spares,
+    events,
+    statistics: createProcessStatistics(system),
+    directoryOf,
+    recovered: recovery.promise,
+    closing: closing.signal,
+  };
+  const api = await createApi({
+    title: 'Holdfast node API',
+    system,
+    secret: options.secret,
+    logger: log,
+    routes: app => nodeRoutes(app, context),
+    notReady: () => (ready ? null : 'taking over the processes of an earlier agent'),
+    metrics: metrics.text,
+  });
+  opened.defer(() => closeApi(api, options));
+  const uri = await listen(api, options.listen);
+
+  const { adoptionTimeoutMs } = options;
+  try {
+    await recover({ system, log, store, hosts, entries, spares, supervisor, endSessions, adoptionTimeoutMs });
+    recovery.resolve();
+  } catch (error) {
+    recovery.reject(error);
+    throw error;
+  }
+  opened.defer(
+    watchExpiredSessions(coordination.directory, options.nodeName, processId => {
+      const host = hosts.get(processId);
+      if (host && !host.endExpected) host.kill('killed by its agent: its session had expired');
+    }),
+  );
+  opened.defer(
+    system.timers.every(logLimitEveryMs, () => {
+      limitLogs(join(dataDirectory, 'hosts')).catch((error: unknown) => {
+        log.warn({ err: error }, 'cannot limit the log files of hosts');
+      });
+    }),
+  );
+  spares.refill();
+  ready = true;
+  log.info({ uri, nodeName: options.nodeName, processes: entries.all().length }, 'the node agent is ready');
+
+  let closed: Promise<void> | null = null;
+  return {
+    uri,
+    close({ stopHosts }) {
+      closed ??= close(stopHosts);
+      return closed;
+    },
+  };
+
+  async function close(stopHosts: boolean): Promise<void> {
+    log.info({ stopHosts }, 'the node agent is stopping');
+    ready = false;
+    supervisor.close();
+    spares.close();
+    await hosts.settle();
+    if (stopHosts) {
+      const graceMs = DEFAULTS.stopGraceMs;
+      const reason = 'the node agent is stopping';
+      const supervised = new Set(entries.all().map(entry => entry.host));
+      const others = hosts.all().filter(host => !supervised.has(host));
+      const outcome = within(
+        system,
+        DEFAULTS.stopMs - lastAnswersMs,
+        Promise.all([
+          supervisor.kill(entries.all(), graceMs),
+          ...others.map(host => stopHost(system, host, { graceMs: 1_000, reason })),
+        ]),
+      );
+      if (!(await outcome)) log.error({}, 'not every process has ended in time');
+    }
+    closing.abort();
+    await opened.disposeAsync();
+  }
+}
+
+/** The current version of the host package, unless it cannot be used: a start says so, spares just wait. */
+function usableHostPackage(packages: Parameters<typeof currentPackage>[0], name: string) {
+  const found = currentPackage(packages, name);
+  return found?.manifest.kind === 'host' && found.status === 'ok' ? found : null;
+}
+
+/** @throws HoldfastError HF_PORT_IN_USE naming the port */
+async function listen(api: Api, { host, port }: { host: string; port: number }): Promise<string> {
+  try {
+    await api.listen({ host, port });
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    if (code === 'EADDRINUSE') {
+      throw new HoldfastError(
+        'HF_PORT_IN_USE',
+        `another program listens on ${host}:${port}; stop it or choose another port`,
+        {
+          details: { host, port },
+          cause,
+        },
+      );
+    }
+    throw new HoldfastError('HF_USAGE', `cannot listen on ${host}:${port}: ${message}`, { cause });
+  }
+  const address = api.server.address();
+  const actual = typeof address === 'object' && address ? address.port : port;
+  return `http://${host.includes(':') ? `[${host}]` : host}:${actual}`;
+}
+
+/** Answers under way get a moment; then every connection is cut. */
+async function closeApi(api: Api, { system }: ResolvedOptions): Promise<void> {
+  const ended = api.close();
+  await within(system, lastAnswersMs, ended);
+  api.server.closeAllConnections();
+  await ended;
+}

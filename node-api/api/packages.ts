@@ -1,0 +1,123 @@
+/** `/api/node/packages`: upload, list, remove, roll back, and hand out stored archives to other nodes. */
+import { createReadStream } from 'node:fs';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { PackageInfo } from '#core';
+import type { StoredPackage } from '#package-manager';
+import type { NodeContext } from './context.ts';
+import { withUpload } from './upload.ts';
+
+interface Named {
+  Params: { packageName: string };
+  Querystring: { version?: string };
+}
+
+const root = '/api/node/packages';
+const deploy = { scope: 'deploy' } as const;
+const read = { scope: 'read' } as const;
+const ofVersion = {
+  querystring: {
+    type: 'object',
+    properties: { version: { type: 'string', minLength: 1, maxLength: 64 } },
+    additionalProperties: false,
+  },
+};
+
+export function packageRoutes(app: FastifyInstance, context: NodeContext): void {
+  const { packages, events, spares } = context;
+
+  const upload = (makeCurrent: boolean) => async (request: FastifyRequest, reply: FastifyReply) => {
+    const { package: stored, created } = await withUpload(request, reply, zip =>
+      packages.install(zip, { makeCurrent }),
+    );
+    const { packageName, packageVersion, sha256, current } = stored;
+    // An upgrade to a version that is here already changes what is current: that is news too.
+    if (created || makeCurrent) {
+      events.publish('package-installed', { packageName, packageVersion, sha256, current, created });
+      spares.refill();
+    }
+    return reply.code(created && !makeCurrent ? 201 : 200).send(publicInfo(stored));
+  };
+  const uploadSchema = {
+    consumes: ['application/zip', 'multipart/form-data'],
+  };
+  app.post(
+    root,
+    { config: deploy, schema: { summary: 'Upload a new package or version', ...uploadSchema } },
+    upload(false),
+  );
+  app.put(
+    root,
+    { config: deploy, schema: { summary: 'Upload and make current', ...uploadSchema } },
+    upload(true),
+  );
+
+  app.get(`${root}/configuration`, { config: read, schema: { summary: 'All stored versions' } }, () =>
+    packages.list().map(publicInfo),
+  );
+  app.get<Named>(
+    `${root}/:packageName/configuration`,
+    { config: read, schema: { summary: 'All stored versions of one package' } },
+    ({ params }) => {
+      packages.get(params.packageName); // refuses a name that is not there
+      return packages
+        .list()
+        .filter(item => item.packageName === params.packageName)
+        .map(publicInfo);
+    },
+  );
+  app.get<Named>(
+    `${root}/:packageName/archive`,
+    {
+      config: deploy,
+      schema: {
+        summary: 'The stored ZIP; by default of the current version',
+        produces: ['application/zip'],
+        ...ofVersion,
+      },
+    },
+    ({ params, query }, reply) => {
+      const { packageName, packageVersion, sha256, sizeBytes } = packages.get(
+        params.packageName,
+        query.version,
+      );
+      const archive = createReadStream(packages.archivePath(packageName, packageVersion));
+      return reply
+        .type('application/zip')
+        .header('content-length', sizeBytes)
+        .header('etag', `"${sha256}"`)
+        .header('content-disposition', `attachment; filename="${packageName}-${packageVersion}.zip"`)
+        .send(archive);
+    },
+  );
+  app.delete<Named>(
+    `${root}/:packageName`,
+    { config: deploy, schema: { summary: 'Remove one version, or all', ...ofVersion } },
+    async ({ params, query }, reply) => {
+      await packages.remove(params.packageName, query.version);
+      events.publish('package-removed', {
+        packageName: params.packageName,
+        packageVersion: query.version ?? null,
+      });
+      spares.refill();
+      return reply.code(204).send();
+    },
+  );
+  app.post<Named>(
+    `${root}/:packageName/rollback`,
+    { config: deploy, schema: { summary: 'Make the previous version current' } },
+    async ({ params }) => {
+      const stored = await packages.rollback(params.packageName);
+      const { packageName, packageVersion } = stored;
+      events.publish('package-rolled-back', { packageName, packageVersion });
+      spares.refill();
+      return publicInfo(stored);
+    },
+  );
+}
+
+/** Where the files lie is nobody's business. */
+function publicInfo(stored: StoredPackage): PackageInfo {
+  const info: PackageInfo & { directory?: string } = { ...stored };
+  delete info.directory;
+  return info;
+}

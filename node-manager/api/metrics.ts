@@ -1,0 +1,87 @@
+/** The manager's figures for Prometheus. */
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { ApiEvent, MasterStatus, NodeReachability } from '#core';
+
+export interface ManagerMetrics {
+  /** Counts syncs and actions. */
+  onEvent(event: ApiEvent): void;
+  text(status: MasterStatus): Promise<string>;
+}
+
+const states: NodeReachability[] = ['ready', 'unreachable', 'unknown'];
+
+export function createMetrics(): ManagerMetrics {
+  const registers = [new Registry()];
+  const leading = new Gauge({
+    name: 'holdfast_manager_leading',
+    help: '1 while this manager leads.',
+    registers,
+  });
+  const clusterEvenness = new Gauge({
+    name: 'holdfast_cluster_evenness',
+    help: 'Mean of the evenness of the nodes that answer, 0 to 1.',
+    registers,
+  });
+  const nodeEvenness = new Gauge({
+    name: 'holdfast_node_evenness',
+    help: "Pielou's J' of the component types on a node, 0 to 1.",
+    labelNames: ['node'],
+    registers,
+  });
+  const nodes = new Gauge({
+    name: 'holdfast_nodes',
+    help: 'Nodes by state.',
+    labelNames: ['state'],
+    registers,
+  });
+  const desired = new Gauge({
+    name: 'holdfast_instance_desired',
+    help: 'Copies that an instance shall have.',
+    labelNames: ['instance'],
+    registers,
+  });
+  const running = new Gauge({
+    name: 'holdfast_instance_running',
+    help: 'Started copies of the desired version and settings.',
+    labelNames: ['instance'],
+    registers,
+  });
+  const refused = new Gauge({
+    name: 'holdfast_settings_refused',
+    help: '1 while the newest settings are refused and older ones hold.',
+    registers,
+  });
+  const syncs = new Histogram({
+    name: 'holdfast_sync_duration_seconds',
+    help: 'Time of a sync: observe, plan, apply.',
+    buckets: [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30],
+    registers,
+  });
+  const actions = new Counter({
+    name: 'holdfast_actions_total',
+    help: 'Actions by type and result.',
+    labelNames: ['type', 'result'],
+    registers,
+  });
+
+  return {
+    onEvent(event) {
+      if (event.type === 'sync') syncs.observe(Number(event.durationMs) / 1000);
+      if (event.type === 'action') actions.inc({ type: String(event.action), result: String(event.result) });
+    },
+    text(status) {
+      leading.set(Number(status.isLeader));
+      clusterEvenness.set(status.evenness);
+      refused.set(Number(status.settingsError !== null));
+      for (const gauge of [nodeEvenness, nodes, desired, running]) gauge.reset();
+      for (const state of states)
+        nodes.set({ state }, status.nodes.filter(node => node.state === state).length);
+      for (const node of status.nodes) nodeEvenness.set({ node: node.networkName }, node.evenness);
+      for (const instance of status.instances) {
+        desired.set({ instance: instance.id }, instance.desired);
+        running.set({ instance: instance.id }, instance.running);
+      }
+      return registers[0]!.metrics();
+    },
+  };
+}

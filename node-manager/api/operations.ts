@@ -1,0 +1,195 @@
+/** What the master API can do. The routes know HTTP; this knows the cluster. */
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { MasterPackage, MasterUpload, SyncOutcome } from '#client';
+import {
+  HoldfastError,
+  isoTime,
+  type ClusterAccess,
+  type InstanceId,
+  type MasterHost,
+  type MasterInstance,
+  type MasterNode,
+  type MasterStatus,
+  type PlanAction,
+  type ResourceInfo,
+  type ResourceKey,
+  type System,
+} from '#core';
+import type { Deployment } from '../cluster/deployment.ts';
+import { changeNote, type LeaderNote, type RestartsNote } from '../cluster/notes.ts';
+import type { Observer } from '../cluster/observer.ts';
+import type { PackageCatalog } from '../cluster/package-catalog.ts';
+import type { Reconciler } from '../cluster/reconciler.ts';
+import { effectiveInstances } from '../planning/desired.ts';
+import type { CurrentSettings, SettingsKeeper } from '../settings/settings-keeper.ts';
+import type { EventStream } from './event-stream.ts';
+import {
+  clusterEvenness,
+  masterHosts,
+  masterNodes,
+  masterPackages,
+  resourceInfo,
+  routerUris,
+} from './status.ts';
+
+export const RESTARTS_NOTE = 'restarts';
+
+export interface MasterOperations {
+  readonly uploadBytesMax: number;
+  /** @throws HoldfastError HF_NOT_LEADER, with the leader's address if that is known */
+  assertLeading(): void;
+  status(): MasterStatus;
+  nodes(): MasterNode[];
+  instances(): MasterInstance[];
+  packages(): MasterPackage[];
+  hosts(): MasterHost[];
+  plan(): Promise<PlanAction[]>;
+  sync(): Promise<SyncOutcome>;
+  resources(query: {
+    prefix?: string;
+    limit?: number;
+    cursor?: string;
+    instance?: string;
+  }): Promise<{ resources: ResourceInfo[]; cursor: string | null }>;
+  resource(key: string, instance: string | null): Promise<ResourceInfo>;
+  upload(zip: Buffer, makeCurrent: boolean): Promise<MasterUpload>;
+  removePackage(packageName: string, version: string | null): Promise<void>;
+  settings(): CurrentSettings;
+  putSettings(text: string, ifMatch: string | null): Promise<CurrentSettings>;
+  restart(instanceId: string): Promise<{ instanceId: string; restart: string }>;
+  attachEvents(request: FastifyRequest, reply: FastifyReply): void;
+}
+
+export interface OperationsDeps {
+  system: System;
+  cluster: ClusterAccess;
+  version: string;
+  uploadBytesMax: number;
+  settings: SettingsKeeper;
+  observer: Observer;
+  catalog: PackageCatalog;
+  reconciler: Reconciler;
+  deployment: Deployment;
+  events: EventStream;
+  restarts: () => RestartsNote;
+  leads: () => boolean;
+  leader: () => LeaderNote | null;
+}
+
+export function createOperations(deps: OperationsDeps): MasterOperations {
+  const { system, cluster, settings, observer, catalog, reconciler, deployment, events } = deps;
+  const { directory, documents } = cluster.coordination;
+
+  function requireSettings(): CurrentSettings {
+    const current = settings.current();
+    if (current) return current;
+    const refused = settings.error();
+    throw new HoldfastError(
+      'HF_UNAVAILABLE',
+      refused ? `the cluster has no valid settings: ${refused.message}` : 'the cluster has no settings yet',
+    );
+  }
+
+  function nodes(): MasterNode[] {
+    const current = settings.current();
+    return current ? masterNodes(current.settings, observer.nodes(), reconciler.plan()) : [];
+  }
+
+  function status(): MasterStatus {
+    const current = settings.current();
+    const shown = nodes();
+    const last = reconciler.lastSync();
+    const leader = deps.leader();
+    return {
+      clusterName: current?.settings.clusterName ?? cluster.clusterName,
+      version: deps.version,
+      leader: leader && { processId: leader.processId, nodeName: leader.nodeName, fence: leader.fence },
+      isLeader: deps.leads(),
+      settings: current && { etag: current.etag, updatedAt: current.updatedAt, updatedBy: current.updatedBy },
+      settingsError: settings.error(),
+      warnings: [...settings.warnings(), ...catalog.warnings()],
+      lastSync: last && { ...last, actions: last.actions.length },
+      evenness: clusterEvenness(shown),
+      nodes: shown,
+      instances: instances(),
+      routes: (current?.settings.routes ?? []).map(({ pathPrefix, componentInstanceId }) => ({
+        pathPrefix,
+        componentInstanceId,
+      })),
+      routers: current ? routerUris(current.settings, catalog.entries(), observer.nodes()) : [],
+    };
+  }
+
+  function instances(): MasterInstance[] {
+    return reconciler.plan()?.instances ?? [];
+  }
+
+  return {
+    uploadBytesMax: deps.uploadBytesMax,
+    assertLeading() {
+      if (deps.leads()) return;
+      const leader = deps.leader();
+      throw new HoldfastError(
+        'HF_NOT_LEADER',
+        leader ? `the leading node manager is at ${leader.address}` : 'no node manager leads at the moment',
+        leader ? { details: { leader: leader.address, processId: leader.processId } } : {},
+      );
+    },
+    status,
+    nodes,
+    instances,
+    packages() {
+      const current = settings.current();
+      return current
+        ? masterPackages(current.settings, catalog.entries(), observer.nodes(), deps.restarts())
+        : [];
+    },
+    hosts: () => masterHosts(observer.nodes()),
+    plan: () => reconciler.dryRun(),
+    sync: () => reconciler.sync('it was asked for'),
+    async resources({ instance, ...query }) {
+      const { claims, cursor } = await directory.list({
+        ...query,
+        ...(instance === undefined ? {} : { pool: instance as InstanceId }),
+      });
+      return { resources: claims.map(resourceInfo), cursor };
+    },
+    async resource(key, instance) {
+      const { claims } = await directory.list({
+        key: key as ResourceKey,
+        ...(instance === null ? {} : { pool: instance as InstanceId }),
+        limit: 2,
+      });
+      const [claim, second] = claims;
+      if (!claim) throw new HoldfastError('HF_NOT_FOUND', `nobody owns ${key}`);
+      if (second) {
+        throw new HoldfastError(
+          'HF_REQUEST_INVALID',
+          `${key} is owned in more than one pool: add ?instance=`,
+          {
+            details: { instances: claims.map(found => found.pool) },
+          },
+        );
+      }
+      return resourceInfo(claim);
+    },
+    upload: deployment.upload,
+    removePackage: deployment.remove,
+    settings: requireSettings,
+    putSettings: (text, ifMatch) => settings.put(text, ifMatch, 'api'),
+    async restart(instanceId) {
+      const { settings: current } = requireSettings();
+      if (!effectiveInstances(current, catalog.entries()).some(instance => instance.id === instanceId)) {
+        throw new HoldfastError('HF_NOT_FOUND', `there is no instance ${instanceId}`);
+      }
+      const nonce = system.random.id(8);
+      await changeNote<RestartsNote>(documents, RESTARTS_NOTE, present => ({
+        ...present,
+        [instanceId]: nonce,
+      }));
+      events.send({ type: 'restart', at: isoTime(system.clock), instanceId });
+      return { instanceId, restart: nonce };
+    },
+    attachEvents: (request, reply) => events.attach(request, reply),
+  };
+}

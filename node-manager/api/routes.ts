@@ -1,0 +1,209 @@
+/** The master API: what each path does, in terms of `MasterOperations`. Contract: docs/api.md. */
+import multipart from '@fastify/multipart';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { HoldfastError, LIMITS } from '#core';
+import { asPlainJson } from '../settings/edit.ts';
+import type { MasterOperations } from './operations.ts';
+
+const root = '/api/master';
+const read = { scope: 'read' } as const;
+const deploy = { scope: 'deploy' } as const;
+const admin = { scope: 'admin' } as const;
+const zipTypes = ['application/zip', 'application/x-zip-compressed', 'application/octet-stream'];
+const text = { type: 'string', minLength: 1 } as const;
+
+export async function masterRoutes(app: FastifyInstance, operations: MasterOperations): Promise<void> {
+  await app.register(async scope => readRoutes(scope, operations));
+  await app.register(async scope => packageRoutes(scope, operations));
+  await app.register(async scope => settingsRoutes(scope, operations));
+  await app.register(async scope => actionRoutes(scope, operations));
+}
+
+function readRoutes(app: FastifyInstance, operations: MasterOperations): void {
+  const get = (path: string, summary: string, answer: () => unknown) =>
+    app.get(root + path, { config: read, schema: { summary } }, async () => answer());
+  get('', 'Status of the cluster', operations.status);
+  get('/nodes', 'Nodes', operations.nodes);
+  get('/instances', 'Instances: desired and running', operations.instances);
+  get('/packages', 'Packages known to the cluster', operations.packages);
+  get('/hosts', 'Live host processes', operations.hosts);
+  get('/plan', 'What a sync would do now', async () => ({ actions: await operations.plan() }));
+
+  app.get<{ Querystring: { prefix?: string; limit: number; cursor?: string; instance?: string } }>(
+    `${root}/resources`,
+    {
+      config: read,
+      schema: {
+        summary: 'Owned keys, in pages; the next cursor is in the header x-holdfast-cursor',
+        querystring: {
+          type: 'object',
+          properties: {
+            prefix: { type: 'string' },
+            limit: { type: 'integer', minimum: 1, maximum: 1_000, default: 100 },
+            cursor: text,
+            instance: text,
+          },
+          additionalProperties: false,
+        },
+      },
+    },
+    async ({ query }, reply) => {
+      // A cursor may hold any character of a key, a header may not.
+      const { cursor: after, ...rest } = query;
+      const { resources, cursor } = await operations.resources(
+        after === undefined ? rest : { ...rest, cursor: Buffer.from(after, 'base64url').toString() },
+      );
+      if (cursor !== null) reply.header('x-holdfast-cursor', Buffer.from(cursor).toString('base64url'));
+      return resources;
+    },
+  );
+  app.get<{ Params: { key: string }; Querystring: { instance?: string } }>(
+    `${root}/resources/:key`,
+    {
+      config: read,
+      schema: {
+        summary: 'The owner of a key (percent-encoded)',
+        querystring: { type: 'object', properties: { instance: text }, additionalProperties: false },
+      },
+    },
+    ({ params, query }) => operations.resource(params.key, query.instance ?? null),
+  );
+  app.get(
+    `${root}/events`,
+    {
+      config: read,
+      schema: { summary: 'Every state change, as server-sent events', produces: ['text/event-stream'] },
+    },
+    (request, reply) => operations.attachEvents(request, reply),
+  );
+}
+
+async function packageRoutes(app: FastifyInstance, operations: MasterOperations): Promise<void> {
+  const { uploadBytesMax } = operations;
+  app.addContentTypeParser(
+    zipTypes,
+    { parseAs: 'buffer', bodyLimit: uploadBytesMax },
+    (_request, body, done) => done(null, body),
+  );
+  await app.register(multipart, { limits: { files: 1, fields: 10, parts: 11, fileSize: uploadBytesMax } });
+
+  const upload = (makeCurrent: boolean) => async (request: FastifyRequest, reply: FastifyReply) => {
+    operations.assertLeading();
+    const outcome = await operations.upload(await zipOf(request), makeCurrent);
+    if (outcome.settingsEtag !== null) reply.header('etag', outcome.settingsEtag);
+    return reply.code(outcome.created ? 201 : 200).send(outcome);
+  };
+  const schema = { consumes: ['application/zip', 'multipart/form-data'] };
+  const options = { config: deploy, bodyLimit: uploadBytesMax };
+  app.post(
+    `${root}/packages`,
+    { ...options, schema: { summary: 'Upload a package to every node', ...schema } },
+    upload(false),
+  );
+  app.put(
+    `${root}/packages`,
+    { ...options, schema: { summary: 'Upload, and roll all its instances to this version', ...schema } },
+    upload(true),
+  );
+  app.delete<{ Params: { packageName: string }; Querystring: { version?: string } }>(
+    `${root}/packages/:packageName`,
+    {
+      config: deploy,
+      schema: {
+        summary: 'Remove a package, or one version of it, from every node',
+        querystring: { type: 'object', properties: { version: text }, additionalProperties: false },
+      },
+    },
+    async ({ params, query }, reply) => {
+      operations.assertLeading();
+      await operations.removePackage(params.packageName, query.version ?? null);
+      return reply.code(204).send();
+    },
+  );
+}
+
+/** @throws HoldfastError HF_REQUEST_INVALID, HF_MEDIA_TYPE, HF_PACKAGE_TOO_LARGE */
+async function zipOf(request: FastifyRequest): Promise<Buffer> {
+  if (request.isMultipart()) {
+    const part = await request.file();
+    if (part?.fieldname !== 'package') {
+      throw new HoldfastError('HF_REQUEST_INVALID', 'send the ZIP in the multipart field "package"');
+    }
+    const zip = await part.toBuffer();
+    if (part.file.truncated) throw new HoldfastError('HF_PACKAGE_TOO_LARGE', 'the ZIP is over the limit');
+    return zip;
+  }
+  if (request.body === undefined || request.body === null) {
+    throw new HoldfastError('HF_REQUEST_INVALID', 'the body is empty; it must be the ZIP of a package');
+  }
+  if (!Buffer.isBuffer(request.body)) {
+    throw new HoldfastError(
+      'HF_MEDIA_TYPE',
+      'send the ZIP as application/zip, or as multipart field "package"',
+    );
+  }
+  return request.body;
+}
+
+function settingsRoutes(app: FastifyInstance, operations: MasterOperations): void {
+  // The text as it was sent is what is stored and shown again, so nobody parses it on the way.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser(
+    '*',
+    { parseAs: 'string', bodyLimit: LIMITS.settingsBytesMax },
+    (_request, body, done) => done(null, body),
+  );
+  const answer = (reply: FastifyReply, { text: document, etag }: { text: string; etag: string }) =>
+    reply.header('etag', etag).type('application/json; charset=utf-8').send(asPlainJson(document));
+
+  app.get(
+    `${root}/settings`,
+    { config: read, schema: { summary: 'The settings document, with its ETag' } },
+    async (_request, reply) => answer(reply, operations.settings()),
+  );
+  app.put(
+    `${root}/settings`,
+    {
+      config: admin,
+      bodyLimit: LIMITS.settingsBytesMax,
+      schema: { summary: 'Replace the settings; If-Match guards against lost edits' },
+    },
+    async (request, reply) => {
+      operations.assertLeading();
+      const body = typeof request.body === 'string' ? request.body : '';
+      return answer(reply, await operations.putSettings(body, request.headers['if-match'] ?? null));
+    },
+  );
+}
+
+function actionRoutes(app: FastifyInstance, operations: MasterOperations): void {
+  app.post(`${root}/sync`, { config: deploy, schema: { summary: 'Reconcile now' } }, () => {
+    operations.assertLeading();
+    return operations.sync();
+  });
+  app.post<{ Params: { id: string } }>(
+    `${root}/instances/:id/restart`,
+    { config: deploy, schema: { summary: 'Restart all copies, rolling' } },
+    async ({ params }, reply) => {
+      operations.assertLeading();
+      return reply.code(202).send(await operations.restart(params.id));
+    },
+  );
+
+  const later = (method: 'GET' | 'POST', path: string, what: string) =>
+    app.route({
+      method,
+      url: root + path,
+      config: method === 'GET' ? read : deploy,
+      schema: { summary: `${what} (not built yet)` },
+      handler: () => {
+        throw new HoldfastError('HF_NOT_IMPLEMENTED', `${what} is part of the contract, but not built yet`);
+      },
+    });
+  later('POST', '/nodes/:networkName/drain', 'draining a node');
+  later('POST', '/nodes/:networkName/undrain', 'undraining a node');
+  later('POST', '/resources/:key/move', 'moving a key');
+  later('POST', '/resources/:key/release', 'releasing a key');
+  later('GET', '/resources/:key/history', 'the history of a key');
+  later('POST', '/packages/:packageName/rollback', 'a rollback in the whole cluster');
+}

@@ -1,0 +1,224 @@
+/**
+ * Looks at every node at once, each with its own deadline, and remembers what it saw last. A node that was taken out of the
+ * settings is looked at until it runs nothing of ours any more. Listens to the nodes' events besides, so that a change
+ * is acted on at once.
+ */
+import { createNodeClient, type NodeClient } from '#client';
+import {
+  HoldfastError,
+  isoTime,
+  type ApiEvent,
+  type ClusterSettings,
+  type LeaderMark,
+  type Logger,
+  type ProcessInfo,
+  type System,
+} from '#core';
+import { parseSettingsId } from '../planning/desired.ts';
+import type { ObservedNode, ObservedPackage, ObservedProcess } from '../planning/model.ts';
+import { createGate } from './bounded.ts';
+
+export interface ObservedNodeFacts extends ObservedNode {
+  nodeApiUri: string;
+  /** ISO 8601; null: never. */
+  lastSeenAt: string | null;
+}
+
+export interface Observer {
+  /** Follows the settings' nodes. */
+  setNodes(settings: ClusterSettings): void;
+  /** Looks at all nodes; without `packages` only at their processes, which is cheap. Never rejects. */
+  refresh(options: { packages: boolean }): Promise<void>;
+  /** What was seen last, in the settings' order. */
+  nodes(): readonly ObservedNodeFacts[];
+  /** @throws HoldfastError HF_NOT_FOUND */
+  client(node: string): NodeClient;
+  stop(): void;
+}
+
+interface Entry {
+  client: NodeClient;
+  facts: ObservedNodeFacts;
+  healthySince: Map<string, number>;
+  listening: AbortController;
+  inSettings: boolean;
+  /** Looks begun, and the newest of them that has told its result: an older one that ends later says nothing new. */
+  begun: number;
+  told: number;
+  /** A look at a node that did not answer before, not waited for. */
+  retrying: Promise<void> | null;
+}
+
+const parallelMax = 64;
+const reconnectMs = 1_000;
+
+export function createObserver(options: {
+  system: System;
+  log: Logger;
+  token: string;
+  timeoutMs: number;
+  /** Copies on a node that was away longer than this count as new when it returns. */
+  deadAfterMs: number;
+  leader: () => LeaderMark | null;
+  /** A node said that something changed, or its state did. */
+  onChange: (reason: string) => void;
+  onEvent: (event: ApiEvent) => void;
+}): Observer {
+  const { system, log, timeoutMs } = options;
+  const entries = new Map<string, Entry>();
+  const gate = createGate(parallelMax);
+  const now = () => system.clock.monotonicMs();
+
+  function setNodes(settings: ClusterSettings): void {
+    const wanted = new Map(settings.nodeServers.map(node => [node.networkName, node.nodeApiUri]));
+    const before = new Map(entries);
+    entries.clear();
+    for (const [name, uri] of wanted) {
+      const present = before.get(name);
+      if (present?.facts.nodeApiUri === uri) {
+        entries.set(name, present);
+        present.inSettings = true;
+      } else entries.set(name, createEntry(name, uri));
+    }
+    for (const [name, entry] of before) {
+      if (entries.get(name) === entry) continue;
+      entry.inSettings = false;
+      // Under its old name it stays visible until it is empty; a node that moved to another address is seen there.
+      if (!wanted.has(name) && runsOurs(entry)) entries.set(name, entry);
+      else entry.listening.abort();
+    }
+  }
+
+  function createEntry(name: string, uri: string): Entry {
+    const client = createNodeClient({ uri, token: options.token, timeoutMs, leader: options.leader });
+    const entry: Entry = {
+      client,
+      facts: {
+        name,
+        nodeApiUri: uri,
+        state: 'unknown',
+        lastSeenMs: null,
+        lastSeenAt: null,
+        problem: null,
+        packages: [],
+        processes: [],
+      },
+      healthySince: new Map(),
+      listening: new AbortController(),
+      inSettings: true,
+      begun: 0,
+      told: 0,
+      retrying: null,
+    };
+    void listen(entry);
+    return entry;
+  }
+
+  async function listen(entry: Entry): Promise<void> {
+    const { signal } = entry.listening;
+    while (!signal.aborted) {
+      try {
+        for await (const event of entry.client.events(signal)) {
+          options.onEvent({ ...event, nodeName: entry.facts.name });
+          options.onChange(`${entry.facts.name} reports ${event.type}`);
+        }
+      } catch (error) {
+        // Whether the node is well is for `refresh` to say; this only loses speed.
+        log.debug({ node: entry.facts.name, error: String(error) }, 'no events from a node');
+      }
+      await system.timers.sleep(reconnectMs, signal).catch(() => {}); // aborted: the loop ends
+    }
+  }
+
+  /** Waits for nodes that answered last time or were never asked; one that hangs delays nobody twice. */
+  function visit(entry: Entry, packages: boolean): Promise<void> | null {
+    if (entry.facts.problem === null) return gate(() => look(entry, packages));
+    entry.retrying ??= gate(() => look(entry, packages)).finally(() => (entry.retrying = null));
+    return null;
+  }
+
+  async function look(entry: Entry, packages: boolean): Promise<void> {
+    const { client } = entry;
+    const turn = ++entry.begun;
+    let seen: { processes: ProcessInfo[]; packages: readonly ObservedPackage[] } | null = null;
+    let problem: string | null = null;
+    try {
+      const [processes, installed] = await Promise.all([
+        client.processes({ timeoutMs }),
+        packages || entry.facts.state !== 'ready' ? client.packages({ timeoutMs }) : entry.facts.packages,
+      ]);
+      seen = { processes, packages: installed };
+    } catch (error) {
+      problem = error instanceof HoldfastError ? `${error.code}: ${error.message}` : String(error);
+    }
+    if (turn <= entry.told) return;
+    entry.told = turn;
+    const { facts } = entry;
+    if (seen) {
+      if (isGivenUp(facts)) entry.healthySince.clear();
+      entry.facts = {
+        ...facts,
+        state: 'ready',
+        problem: null,
+        lastSeenMs: now(),
+        lastSeenAt: isoTime(system.clock),
+        packages: seen.packages,
+        processes: withHealth(entry, seen.processes),
+      };
+    } else {
+      entry.facts = { ...facts, state: facts.lastSeenMs === null ? 'unknown' : 'unreachable', problem };
+    }
+    if (entry.facts.state !== facts.state) {
+      const { name, state, problem } = entry.facts;
+      if (state === 'ready') log.info({ node: name }, 'node is ready');
+      else if (state === 'unreachable') log.warn({ node: name, problem }, 'node does not answer');
+      options.onEvent({ type: 'node', at: isoTime(system.clock), nodeName: name, state, problem });
+      options.onChange(`${name} is ${state}`);
+    }
+  }
+
+  function withHealth(entry: Entry, processes: readonly ProcessInfo[]): ObservedProcess[] {
+    const before = entry.healthySince;
+    entry.healthySince = new Map();
+    return processes.map(process => {
+      const healthy =
+        process.state === 'Running' &&
+        (process.host?.state ?? process.component?.state) === 'Started' &&
+        process.host?.health.ready !== false;
+      // A restart within one look is a new life, too.
+      const life = `${process.processId} ${process.pid} ${process.restarts}`;
+      const since = healthy ? (before.get(life) ?? now()) : null;
+      if (since !== null) entry.healthySince.set(life, since);
+      return { ...process, healthySinceMs: since };
+    });
+  }
+
+  function isGivenUp(facts: ObservedNodeFacts): boolean {
+    return facts.lastSeenMs !== null && now() - facts.lastSeenMs >= options.deadAfterMs;
+  }
+
+  return {
+    setNodes,
+    async refresh({ packages }) {
+      await Promise.all([...entries.values()].flatMap(entry => visit(entry, packages) ?? []));
+      for (const [name, entry] of entries) {
+        if (entry.inSettings || runsOurs(entry)) continue;
+        entry.listening.abort();
+        entries.delete(name);
+      }
+    },
+    nodes: () => [...entries.values()].map(entry => entry.facts),
+    client(node) {
+      const entry = entries.get(node);
+      if (!entry) throw new HoldfastError('HF_NOT_FOUND', `there is no node ${node}`);
+      return entry.client;
+    },
+    stop() {
+      for (const entry of entries.values()) entry.listening.abort();
+    },
+  };
+}
+
+function runsOurs(entry: Entry): boolean {
+  return entry.facts.processes.some(process => parseSettingsId(process.settingsId) !== null);
+}

@@ -1,0 +1,270 @@
+/**
+ * The loop: observe → plan → apply, one run at a time and at most one waiting. Runs when something changed, when the last
+ * plan said that something falls due, every `syncIntervalMs`, and again after every run that acted, until the plan is
+ * empty. A manager that does not lead observes and plans, so that it can answer, but never applies.
+ */
+import type { SyncOutcome } from '#client';
+import { HoldfastError, isoTime, type ApiEvent, type Logger, type PlanAction, type System } from '#core';
+import { nextFailure, pruneFailures } from '../planning/failures.ts';
+import type { Action, Failure, Plan } from '../planning/model.ts';
+import { plan } from '../planning/plan.ts';
+import { earliest } from '../planning/rolling.ts';
+import type { SettingsKeeper } from '../settings/settings-keeper.ts';
+import { apply, type ActionOutcome } from './apply.ts';
+import type { Observer } from './observer.ts';
+import type { PackageCatalog } from './package-catalog.ts';
+
+export interface ReconcilerOptions {
+  system: System;
+  log: Logger;
+  settings: SettingsKeeper;
+  observer: Observer;
+  catalog: PackageCatalog;
+  restarts: () => Readonly<Record<string, string>>;
+  leads: () => boolean;
+  deposed: () => void;
+  deadAfterMs: number;
+  livenessMs: number;
+  /** How long the first run waits for nodes that did not answer yet, so that they get their share. */
+  startupGraceMs: number;
+  onEvent: (event: ApiEvent) => void;
+  /** The nodes were looked at and the catalog is known. */
+  onObserved: () => void;
+}
+
+export interface Reconciler {
+  /** Asks for a run soon. */
+  request(reason: string): void;
+  /** A whole run that begins after this call. */
+  sync(reason: string): Promise<SyncOutcome>;
+  /** Looks and plans, but does nothing. */
+  dryRun(): Promise<PlanAction[]>;
+  plan(): Plan | null;
+  lastSync(): SyncOutcome | null;
+  /** A leader begins: what an earlier one learnt of failures does not hold. */
+  begin(): void;
+  /** Waits a moment for a run under way; what it began is idempotent. */
+  stop(): Promise<void>;
+}
+
+const followUpMs = 100;
+const coalesceMs = 20;
+const stopPatienceMs = 2_000;
+
+export function createReconciler(options: ReconcilerOptions): Reconciler {
+  const { system, log, settings, observer, catalog } = options;
+  const failures = new Map<string, Failure>();
+  let present: Plan | null = null;
+  let last: SyncOutcome | null = null;
+  let running: Promise<SyncOutcome> | null = null;
+  let queued: Promise<SyncOutcome> | null = null;
+  let stopped = false;
+  let graceEndsMs = 0;
+  let cancelTimer = () => {};
+  let timerDueMs = Infinity;
+  let looking = false;
+
+  const cancelLiveness = system.timers.every(options.livenessMs, () => void checkLiveness());
+  const now = () => system.clock.monotonicMs();
+
+  function sync(reason: string): Promise<SyncOutcome> {
+    if (!running) return begin(reason);
+    // Whoever asks while a run is under way gets the next one, all the same one.
+    queued ??= running
+      .catch(() => {}) // told to those who asked for that run
+      .then(() => {
+        queued = null;
+        return begin(reason);
+      });
+    return queued;
+  }
+
+  function begin(reason: string): Promise<SyncOutcome> {
+    cancelTimer();
+    timerDueMs = Infinity;
+    const current = run(reason).finally(() => {
+      if (running === current) running = null;
+    });
+    running = current;
+    return current;
+  }
+
+  async function run(reason: string): Promise<SyncOutcome> {
+    const startedMs = now();
+    const at = isoTime(system.clock);
+    let acted = 0;
+    try {
+      await observe();
+      let outcomes: ActionOutcome[] = [];
+      const actions = makePlan()?.actions ?? [];
+      if (options.leads() && !stopped && actions.length > 0) {
+        log.info({ reason, actions: actions.length }, 'sync acts');
+        outcomes = await act(actions);
+        acted = outcomes.length;
+      }
+      const failed = outcomes
+        .filter(outcome => outcome.error !== null)
+        .map(({ action, error }) => ({ action: action.id, message: `${error!.code}: ${error!.message}` }));
+      last = { at, durationMs: now() - startedMs, actions: actions.map(toPlanAction), failed };
+      options.onEvent({
+        type: 'sync',
+        at,
+        reason,
+        durationMs: last.durationMs,
+        actions: actions.length,
+        failed: failed.length,
+      });
+      return last;
+    } finally {
+      schedule(acted > 0);
+    }
+  }
+
+  async function observe(): Promise<void> {
+    const current = settings.current();
+    if (!current) return;
+    observer.setNodes(current.settings);
+    await observer.refresh({ packages: true });
+    while (options.leads() && !stopped && now() < graceEndsMs && someUnknown()) {
+      await system.timers.sleep(followUpMs);
+      await observer.refresh({ packages: true });
+    }
+    await catalog.refresh(current.settings, observer.nodes());
+    options.onObserved();
+    // What was refused for a package that nobody knew may be right by now.
+    if (settings.unsettled()) await settings.reconcile();
+  }
+
+  function someUnknown(): boolean {
+    return observer.nodes().some(node => node.state === 'unknown');
+  }
+
+  function makePlan(): Plan | null {
+    const current = settings.current();
+    if (!current) return (present = null);
+    present = plan({
+      settings: current.settings,
+      catalog: catalog.entries(),
+      observed: observer.nodes(),
+      failures,
+      restarts: options.restarts(),
+      nowMs: now(),
+      deadAfterMs: options.deadAfterMs,
+    });
+    return present;
+  }
+
+  async function act(actions: Action[]): Promise<ActionOutcome[]> {
+    const outcomes = await apply(actions, {
+      system,
+      log,
+      client: observer.client,
+      bytes: catalog.bytes,
+      answers: name => observer.nodes().find(node => node.name === name)?.state === 'ready',
+      assertLeading() {
+        if (stopped || !options.leads()) throw new HoldfastError('HF_NOT_LEADER', 'leadership was lost');
+      },
+      onOutcome: note,
+    });
+    pruneFailures(failures, now());
+    return outcomes;
+  }
+
+  function note({ action, result, error }: ActionOutcome): void {
+    if (result === 'done') failures.delete(action.id);
+    if (error?.code === 'HF_LEADER_STALE') options.deposed();
+    else if (error && error.code !== 'HF_NOT_LEADER') {
+      failures.set(action.id, nextFailure(failures.get(action.id), action, error, now()));
+      const refused = error.code === 'HF_PACKAGE_INVALID' || error.code === 'HF_PACKAGE_TOO_LARGE';
+      if (action.type === 'upload-package' && refused) {
+        catalog.reject(action.packageName, action.packageVersion, error.message);
+      }
+    }
+    if (result === 'skipped') return;
+    options.onEvent({
+      type: 'action',
+      at: isoTime(system.clock),
+      action: action.type,
+      target: targetOf(action),
+      reason: action.reason,
+      result,
+      ...(error ? { error: `${error.code}: ${error.message}` } : {}),
+    });
+  }
+
+  /** Between runs: nodes that stop answering, come back or are given up are noticed without asking for everything. */
+  async function checkLiveness(): Promise<void> {
+    if (looking || stopped || !settings.current()) return;
+    looking = true;
+    try {
+      await observer.refresh({ packages: false });
+      if (running) return;
+      if ((makePlan()?.actions.length ?? 0) > 0 && options.leads()) request('a look at the nodes');
+    } catch (error) {
+      log.error({ error: String(error) }, 'looking at the nodes failed');
+    } finally {
+      looking = false;
+    }
+  }
+
+  function schedule(acted: boolean): void {
+    const intervalMs = settings.current()?.settings.syncIntervalMs ?? 1_000;
+    const dueMs = present?.dueInMs ?? null;
+    const nextMs = acted
+      ? followUpMs
+      : earliest([intervalMs, dueMs === null ? null : Math.max(followUpMs, dueMs)])!;
+    wake(nextMs, acted ? 'follow-up' : 'timer');
+  }
+
+  function wake(afterMs: number, reason: string): void {
+    if (stopped || now() + afterMs >= timerDueMs) return;
+    cancelTimer();
+    timerDueMs = now() + afterMs;
+    cancelTimer = system.timers.after(afterMs, () => {
+      sync(reason).catch((error: unknown) => log.error({ error: String(error) }, 'sync failed'));
+    });
+  }
+
+  function request(reason: string): void {
+    if (!running) return wake(coalesceMs, reason);
+    sync(reason).catch((error: unknown) => log.error({ error: String(error) }, 'sync failed'));
+  }
+
+  return {
+    request,
+    sync,
+    async dryRun() {
+      await observe();
+      return (makePlan()?.actions ?? []).map(toPlanAction);
+    },
+    plan: () => present,
+    lastSync: () => last,
+    begin() {
+      failures.clear();
+      graceEndsMs = now() + options.startupGraceMs;
+    },
+    async stop() {
+      stopped = true;
+      cancelLiveness();
+      cancelTimer();
+      const ended = running?.catch(() => {}); // told to those who asked for it
+      await Promise.race([ended, system.timers.sleep(stopPatienceMs)]);
+      cancelTimer();
+    },
+  };
+}
+
+export function toPlanAction(action: Action): PlanAction {
+  return { type: action.type, target: targetOf(action), reason: action.reason };
+}
+
+function targetOf(action: Action): string {
+  switch (action.type) {
+    case 'upload-package':
+      return `${action.packageName}@${action.packageVersion} on ${action.node}`;
+    case 'stop':
+      return `${action.settingsId} (${action.processId}) on ${action.node}`;
+    case 'start':
+      return `${action.settingsId} on ${action.node}`;
+  }
+}

@@ -1,0 +1,40 @@
+/**
+ * The node manager: observe → plan → apply. It runs as the packed component `main.ts`; what is exported here serves tests
+ * and benches, which run the production planning on made-up clusters.
+ */
+export { createNodeManager, type ManagerContext, type ManagerSettings, type NodeManager } from './manager.ts';
+export { pielou, shannon } from './planning/evenness.ts';
+export {
+  createPlacementNode,
+  obstacle,
+  occupy,
+  place,
+  vacate,
+  type PlacementNode,
+  type PlacementOutcome,
+  type PlacementRequest,
+} from './planning/placement.ts';
+export { plan } from './planning/plan.ts';
+export type {
+  Action,
+  Catalog,
+  CatalogEntry,
+  Failure,
+  ObservedNode,
+  ObservedPackage,
+  ObservedProcess,
+  Plan,
+  PlanInput,
+} from './planning/model.ts';
+export {
+  desiredInstances,
+  effectiveInstances,
+  parseSettingsId,
+  type DesiredInstance,
+} from './planning/desired.ts';
+export { resolvePackage, versionsOf } from './planning/catalog.ts';
+export { chooseReplacements, type RollingSlot } from './planning/rolling.ts';
+export { nextFailure } from './planning/failures.ts';
+export { nextAttemptMs, step, type LeadershipEvent, type LeadershipState } from './leadership/machine.ts';
+export { decideSettings, sha256Of, type FileFacts, type SettingsDecision } from './settings/decision.ts';
+export { asPlainJson, setPackageVersion } from './settings/edit.ts';

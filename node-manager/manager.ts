@@ -1,0 +1,277 @@
+/**
+ * The node manager as a whole: puts its parts together, starts them in order and stops them in reverse. The parts know
+ * each other only through what is handed to them here.
+ */
+import { dirname, resolve } from 'node:path';
+import { createApi, type Api } from '#http-api';
+import {
+  HoldfastError,
+  isoTime,
+  type ApiEvent,
+  type ClusterAccess,
+  type Component,
+  type ComponentContext,
+  type Fence,
+  type LeaderMark,
+  type System,
+} from '#core';
+import { createEventStream } from './api/event-stream.ts';
+import { fastifyLogger } from './api/fastify-logger.ts';
+import { createMetrics } from './api/metrics.ts';
+import { createOperations, RESTARTS_NOTE, type MasterOperations } from './api/operations.ts';
+import { masterRoutes } from './api/routes.ts';
+import { createDeployment } from './cluster/deployment.ts';
+import {
+  changeNote,
+  clusterNote,
+  type ClusterNote,
+  type LeaderNote,
+  type RestartsNote,
+} from './cluster/notes.ts';
+import { createObserver } from './cluster/observer.ts';
+import { createPackageCatalog } from './cluster/package-catalog.ts';
+import { createReconciler } from './cluster/reconciler.ts';
+import { createLeadership } from './leadership/leadership.ts';
+import { createSettingsKeeper } from './settings/settings-keeper.ts';
+
+/** Settings of the package `node-manager`; see its manifest for defaults. */
+export interface ManagerSettings {
+  /** The cluster settings file to watch; absolute. Without it the settings live in the store only. */
+  settingsFile?: string;
+  host: string;
+  port: number;
+  leaseTtlMs: number;
+  /** How often nodes are looked at between syncs. */
+  livenessMs: number;
+  /** How long one look at a node may take. */
+  nodeTimeoutMs: number;
+  /** How long a node may be away before its instances are replaced elsewhere. */
+  deadAfterMs: number;
+  /** How long a new leader waits for nodes that it has not seen, before it places anything. */
+  startupGraceMs: number;
+  uploadBytesMax: number;
+}
+
+export type ManagerContext = Pick<
+  ComponentContext,
+  'processId' | 'nodeName' | 'log' | 'dataDirectory' | 'reportHealth'
+> & { settings: ManagerSettings; cluster: ClusterAccess };
+
+/** A component; `uri()` is where the master API listens once it is started. */
+export type NodeManager = Component & { uri(): string | null };
+
+const version = '1.0.0';
+
+export function createNodeManager(context: ManagerContext, system: System): NodeManager {
+  const { settings: options, cluster, log } = context;
+  const { coordination, secret } = cluster;
+  const { documents, leases } = coordination;
+  const settingsFile = options.settingsFile === undefined ? null : resolve(options.settingsFile);
+  let identity: ClusterNote | null = null;
+  let leader: LeaderNote | null = null;
+  let restarts: RestartsNote = {};
+  let api: Api | null = null;
+  let uri: string | null = null;
+  let observedOnce = false;
+  let started = false;
+  const stops: (() => void | Promise<void>)[] = [];
+
+  const metrics = createMetrics();
+  const events = createEventStream(system);
+  const onEvent = (event: ApiEvent) => {
+    metrics.onEvent(event);
+    events.send(event);
+  };
+  const leadership = createLeadership({
+    leases,
+    system,
+    log,
+    holder: context.processId,
+    ttlMs: options.leaseTtlMs,
+    onChange: fence => void onLeadership(fence),
+  });
+  const leads = () => identity !== null && leadership.fence() !== null;
+
+  /** Put on every mutation; a manager that does not lead must not send one. */
+  function mark(): LeaderMark {
+    const fence = leadership.fence();
+    if (fence === null || !identity) throw new HoldfastError('HF_NOT_LEADER', 'leadership was lost');
+    return { ...identity, fence: fence as Fence };
+  }
+
+  const observer = createObserver({
+    system,
+    log,
+    token: secret,
+    timeoutMs: options.nodeTimeoutMs,
+    deadAfterMs: options.deadAfterMs,
+    leader: mark,
+    onChange: reason => reconciler.request(reason),
+    onEvent,
+  });
+  const catalog = createPackageCatalog({
+    directory: resolve(context.dataDirectory, 'catalog'),
+    settingsDirectory: settingsFile === null ? context.dataDirectory : dirname(settingsFile),
+    log,
+    archive: (node, packageName, packageVersion) =>
+      observer.client(node).archive(packageName, packageVersion),
+  });
+  const settings = createSettingsKeeper({
+    documents,
+    system,
+    log,
+    file: settingsFile,
+    // Until a node has shown what it has, nobody can say that a package is not there.
+    knownPackages: () =>
+      observedOnce && observer.nodes().some(node => node.state === 'ready')
+        ? new Set(catalog.entries().map(entry => entry.packageName))
+        : null,
+    mayWrite: leads,
+    onChange: onSettings,
+  });
+  const reconciler = createReconciler({
+    system,
+    log,
+    settings,
+    observer,
+    catalog,
+    restarts: () => restarts,
+    leads,
+    deposed: () => leadership.deposed(),
+    deadAfterMs: options.deadAfterMs,
+    livenessMs: options.livenessMs,
+    startupGraceMs: options.startupGraceMs,
+    onEvent,
+    onObserved: () => (observedOnce = true),
+  });
+  const deployment = createDeployment({
+    system,
+    observer,
+    catalog,
+    settings,
+    restarts: () => restarts,
+    request: reason => reconciler.request(reason),
+    onEvent,
+  });
+  const operations: MasterOperations = createOperations({
+    system,
+    cluster,
+    version,
+    uploadBytesMax: options.uploadBytesMax,
+    settings,
+    observer,
+    catalog,
+    reconciler,
+    deployment,
+    events,
+    restarts: () => restarts,
+    leads,
+    leader: () => leader,
+  });
+
+  function onSettings(): void {
+    const current = settings.current();
+    const error = settings.error();
+    onEvent({
+      type: 'settings',
+      at: isoTime(system.clock),
+      etag: current?.etag ?? null,
+      updatedBy: current?.updatedBy ?? null,
+      error: error?.message ?? null,
+    });
+    if (current) observer.setNodes(current.settings);
+    if (started) reconciler.request('the settings changed');
+  }
+
+  async function onLeadership(fence: bigint | null): Promise<void> {
+    onEvent({
+      type: 'leader',
+      at: isoTime(system.clock),
+      processId: context.processId,
+      leading: fence !== null,
+    });
+    if (fence === null) return;
+    reconciler.begin();
+    if (!started) return;
+    try {
+      await takeOver(fence);
+    } catch (error) {
+      // The lease is of no use to a leader who cannot reach the store; whoever can takes it next.
+      log.error({ error: String(error) }, 'taking over failed');
+      leadership.deposed();
+    }
+  }
+
+  async function takeOver(fence: bigint): Promise<void> {
+    const note = {
+      processId: context.processId,
+      nodeName: context.nodeName,
+      address: uri ?? '',
+      fence: String(fence),
+    };
+    await changeNote<LeaderNote>(documents, 'leader', () => note);
+    await settings.reconcile();
+    reconciler.request('this manager leads now');
+  }
+
+  return {
+    uri: () => uri,
+    async start() {
+      identity = await clusterNote(documents, cluster.clusterName, system);
+      stops.push(
+        documents.watch('leader', document => (leader = JSON.parse(document.content) as LeaderNote)),
+        documents.watch(RESTARTS_NOTE, document => {
+          restarts = JSON.parse(document.content) as RestartsNote;
+          reconciler.request('a restart was asked for');
+        }),
+      );
+      api = await createApi({
+        title: 'Holdfast master API',
+        system,
+        secret,
+        logger: fastifyLogger(log),
+        routes: app => masterRoutes(app, operations),
+        notReady: () => (settings.current() && observedOnce ? null : 'the cluster was not looked at yet'),
+        metrics: () => metrics.text(operations.status()),
+      });
+      uri = await listen(api, options);
+      await leadership.start();
+      await settings.reconcile();
+      started = true;
+      const fence = leadership.fence();
+      if (fence !== null) await takeOver(fence);
+      else reconciler.request('this manager stands by');
+      context.reportHealth({ ready: true });
+      log.info({ uri, leads: fence !== null }, 'node manager started');
+    },
+    async stop() {
+      started = false;
+      for (const stop of stops.splice(0)) await stop();
+      settings.stop();
+      await reconciler.stop();
+      observer.stop();
+      await leadership.stop();
+      events.close();
+      await api?.close();
+      api = null;
+      uri = null;
+    },
+  };
+}
+
+async function listen(api: Api, { host, port }: ManagerSettings): Promise<string> {
+  try {
+    return await api.listen({ host, port });
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code !== 'EADDRINUSE') throw cause;
+    throw new HoldfastError(
+      'HF_PORT_IN_USE',
+      `another program listens on ${host}:${port}; set port for node-manager`,
+      {
+        details: { host, port },
+        cause,
+      },
+    );
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * The live copies of instances, read from what nodes show. Only processes with a settingsId that a manager made are
+ * copies: what an operator started by hand on a node is nobody's business here, and neither are managers. Pure.
+ */
+import { MANAGER_PACKAGE, parseSettingsId } from './desired.ts';
+import type { ObservedNode, ObservedProcess } from './model.ts';
+
+/** `healthy`: Started and ready. `failing`: it does not get there, or fell out of it. */
+export type Condition = 'healthy' | 'starting' | 'failing' | 'stopping';
+
+export interface Copy {
+  node: string;
+  /** False: seen earlier on a node that does not answer now, and is not given up yet. */
+  reachable: boolean;
+  instanceId: string;
+  slot: string;
+  settingsId: string;
+  packageVersion: string;
+  condition: Condition;
+  process: ObservedProcess;
+}
+
+/** All copies by instance id, on every node that is not given up. */
+export function copiesByInstance(
+  observed: readonly ObservedNode[],
+  nowMs: number,
+  deadAfterMs: number,
+): Map<string, Copy[]> {
+  const found = new Map<string, Copy[]>();
+  for (const node of observed) {
+    if (node.state === 'unknown' || graceLeftMs(node, nowMs, deadAfterMs) === 0) continue;
+    for (const process of node.processes) {
+      const copy = copyOf(node, process);
+      if (!copy) continue;
+      const copies = found.get(copy.instanceId);
+      if (copies) copies.push(copy);
+      else found.set(copy.instanceId, [copy]);
+    }
+  }
+  return found;
+}
+
+/** How long an unreachable node's copies still count; Infinity for one that answers. */
+export function graceLeftMs(node: ObservedNode, nowMs: number, deadAfterMs: number): number {
+  if (node.state !== 'unreachable') return Infinity;
+  return Math.max(0, (node.lastSeenMs ?? -Infinity) + deadAfterMs - nowMs);
+}
+
+/** Whether the process is a node manager, however it was started. */
+export function isManager(process: ObservedProcess): boolean {
+  return (
+    process.packageName === MANAGER_PACKAGE ||
+    process.component?.packageName === MANAGER_PACKAGE ||
+    (process.settingsId?.startsWith(`${MANAGER_PACKAGE}/`) ?? false)
+  );
+}
+
+/** What is wrong with a failing copy, in words. */
+export function failureOf(copy: Copy): string {
+  const { process } = copy;
+  const error = process.host?.errors.at(-1);
+  const cause = error
+    ? `${error.code}: ${error.message}`
+    : (process.lastExit?.reason ?? 'no cause was given');
+  const state = process.state === 'Running' ? (process.host?.state ?? 'Running') : process.state;
+  return `copy ${copy.slot} on ${copy.node} is ${state} after ${process.restarts} restarts: ${cause}`;
+}
+
+function copyOf(node: ObservedNode, process: ObservedProcess): Copy | null {
+  const parsed = parseSettingsId(process.settingsId);
+  if (!parsed || process.state === 'Exited' || isManager(process)) return null;
+  return {
+    node: node.name,
+    reachable: node.state === 'ready',
+    instanceId: parsed.instanceId,
+    slot: parsed.slot,
+    settingsId: process.settingsId!,
+    packageVersion: process.component?.packageVersion ?? process.packageVersion,
+    condition: conditionOf(process),
+    process,
+  };
+}
+
+function conditionOf(process: ObservedProcess): Condition {
+  switch (process.state) {
+    case 'Starting':
+      return 'starting';
+    case 'Stopping':
+      return 'stopping';
+    case 'BackingOff':
+    case 'CrashLoop':
+    case 'Exited':
+      return 'failing';
+    case 'Running':
+      break;
+  }
+  const state = process.host?.state ?? process.component?.state;
+  switch (state) {
+    case 'Started':
+      return process.host?.health.ready === false ? 'starting' : 'healthy';
+    case 'Errored':
+    case 'Stopped':
+      return 'failing';
+    case 'Stopping':
+    case 'Destroyed':
+      return 'stopping';
+    default:
+      return 'starting';
+  }
+}

@@ -1,0 +1,108 @@
+/** The facts that planning works on, and the actions that it yields. All times are of this process's monotonic clock. */
+import type {
+  ClusterSettings,
+  ErrorCode,
+  MasterInstance,
+  NodeReachability,
+  PackageInfo,
+  ProcessInfo,
+  StartProcessRequest,
+} from '#core';
+
+/** One version of a package whose bytes the manager can get. */
+export interface CatalogEntry {
+  packageName: string;
+  packageVersion: string;
+  /** Null until a node has read it. */
+  kind: PackageInfo['kind'] | null;
+  sha256: string;
+  /** Why it must not be used: a node refused it, or its file has other bytes than what is stored. */
+  problem: string | null;
+}
+
+export type Catalog = readonly CatalogEntry[];
+
+export type ObservedPackage = Pick<
+  PackageInfo,
+  'packageName' | 'packageVersion' | 'sha256' | 'current' | 'status' | 'kind'
+>;
+
+export interface ObservedProcess extends ProcessInfo {
+  /** Since when this manager has seen it Started and ready without a break; null while it is not. */
+  healthySinceMs: number | null;
+}
+
+/** What was seen last of a node. An unreachable node keeps what it showed before. */
+export interface ObservedNode {
+  name: string;
+  state: NodeReachability;
+  /** Null: never. */
+  lastSeenMs: number | null;
+  problem: string | null;
+  packages: readonly ObservedPackage[];
+  processes: readonly ObservedProcess[];
+}
+
+/** An action that failed before, so that it is not tried again at once. */
+export interface Failure {
+  node: string;
+  code: ErrorCode;
+  message: string;
+  attempts: number;
+  retryAtMs: number;
+}
+
+export interface PlanInput {
+  settings: ClusterSettings;
+  catalog: Catalog;
+  observed: readonly ObservedNode[];
+  /** By action id. */
+  failures: ReadonlyMap<string, Failure>;
+  /** Nonces of asked-for restarts, by instance id. */
+  restarts: Readonly<Record<string, string>>;
+  nowMs: number;
+  /** How long a node may be unreachable before its instances are replaced elsewhere. */
+  deadAfterMs: number;
+}
+
+interface ActionBase {
+  /** Names the action across plans: the same action planned again has the same id. */
+  id: string;
+  node: string;
+  reason: string;
+  /** Ids of actions of this plan that must have succeeded before. */
+  needs: string[];
+}
+
+export type Action =
+  | (ActionBase & {
+      type: 'upload-package';
+      packageName: string;
+      packageVersion: string;
+      makeCurrent: boolean;
+    })
+  | (ActionBase & {
+      type: 'stop';
+      packageName: string;
+      processId: string;
+      settingsId: string;
+    })
+  | (ActionBase & {
+      type: 'start';
+      instanceId: string;
+      slot: string;
+      settingsId: string;
+      packageName: string;
+      request: StartProcessRequest;
+      deadlineMs: number;
+    });
+
+export interface Plan {
+  actions: Action[];
+  /** What the status shows of each instance. */
+  instances: MasterInstance[];
+  /** What keeps a node from being as it should be, by its name. */
+  nodeProblems: Record<string, string[]>;
+  /** Planning again is due after this time even if nothing is heard; null: nothing is pending. */
+  dueInMs: number | null;
+}

@@ -1,0 +1,125 @@
+/**
+ * Which packages every node needs and lacks: the host packages of the settings, and what instances run. Also tells
+ * placement where an instance's packages cannot be had for now. Pure.
+ */
+import { desiredHostPackage, type DesiredInstance } from './desired.ts';
+import { resolvePackage } from './catalog.ts';
+import type { Action, CatalogEntry, ObservedNode, PlanInput } from './model.ts';
+import { earliest } from './rolling.ts';
+
+export interface PackagePlan {
+  actions: Action[];
+  nodeProblems: Record<string, string[]>;
+  dueInMs: number | null;
+  /** Ids of the uploads of this plan that a start on the node has to wait for. */
+  needsOf(node: string, instance: DesiredInstance): string[];
+  /** Why the instance cannot start there, as far as packages go. */
+  unfit(node: string, instance: DesiredInstance): string | null;
+}
+
+interface Needed {
+  entry: CatalogEntry;
+  makeCurrent: boolean;
+  reason: string;
+}
+
+export function planPackages(input: PlanInput, desired: readonly DesiredInstance[]): PackagePlan {
+  const { settings, catalog, failures, nowMs } = input;
+  const host = desiredHostPackage(settings, catalog);
+  const needed = new Map<string, Needed>();
+  if (host) need(host, 'hosts start from it', true);
+  for (const reference of settings.nodePackages) {
+    const { found } = resolvePackage(catalog, reference.name, reference.version);
+    if (found) need(found, 'it is among nodePackages', false);
+  }
+  for (const { settings: instance, packages } of desired) {
+    if (packages) need(packages.component, `${instance.id} runs it`, false);
+    if (packages?.publisher) need(packages.publisher, `${instance.id} publishes with it`, false);
+  }
+
+  const inSettings = new Set(settings.nodeServers.map(node => node.networkName));
+  const actions: Action[] = [];
+  const planned = new Set<string>();
+  const blocked = new Map<string, string>();
+  const nodeProblems: Record<string, string[]> = {};
+  let dueInMs: number | null = null;
+  for (const node of input.observed) {
+    if (node.state === 'ready' && inSettings.has(node.name))
+      for (const item of needed.values()) planFor(node, item);
+  }
+  return {
+    actions,
+    nodeProblems,
+    dueInMs,
+    needsOf: (node, instance) =>
+      requirements(instance)
+        .map(entry => idOf(node, entry))
+        .filter(id => planned.has(id)),
+    unfit: (node, instance) => {
+      for (const entry of requirements(instance)) {
+        const reason = blocked.get(idOf(node, entry));
+        if (reason !== undefined) return `cannot get ${entry.packageName} ${entry.packageVersion}: ${reason}`;
+      }
+      return null;
+    },
+  };
+
+  function need(entry: CatalogEntry, reason: string, makeCurrent: boolean): void {
+    const key = `${entry.packageName}@${entry.packageVersion}`;
+    if (!needed.has(key)) needed.set(key, { entry, reason, makeCurrent });
+  }
+
+  function requirements({ packages }: DesiredInstance): CatalogEntry[] {
+    return [host, packages?.component, packages?.publisher].filter(
+      entry => entry !== null && entry !== undefined,
+    );
+  }
+
+  function planFor(node: ObservedNode, { entry, makeCurrent, reason }: Needed): void {
+    const { packageName, packageVersion } = entry;
+    const id = idOf(node.name, entry);
+    const present = node.packages.find(
+      found => found.packageName === packageName && found.packageVersion === packageVersion,
+    );
+    if (present && present.sha256 !== entry.sha256) {
+      const problem = `it has other bytes of ${packageName} ${packageVersion}; raise the version, or remove it there`;
+      return block(problem);
+    }
+    if (present?.status === 'ok' && (present.current || !makeCurrent)) return;
+    const failure = failures.get(id);
+    if (failure) {
+      if (failure.retryAtMs > nowMs) {
+        dueInMs = earliest([dueInMs, failure.retryAtMs - nowMs]);
+        return block(`${failure.code}: ${failure.message}`);
+      }
+      addProblem(`${packageName} ${packageVersion} did not get there: ${failure.code}: ${failure.message}`);
+    }
+    planned.add(id);
+    actions.push({
+      type: 'upload-package',
+      id,
+      node: node.name,
+      reason: present
+        ? present.status === 'ok'
+          ? `${reason}, and it is not current`
+          : 'its files are damaged'
+        : reason,
+      needs: [],
+      packageName,
+      packageVersion,
+      makeCurrent,
+    });
+
+    function block(problem: string): void {
+      blocked.set(id, problem);
+      addProblem(`${packageName} ${packageVersion}: ${problem}`);
+    }
+    function addProblem(problem: string): void {
+      (nodeProblems[node.name] ??= []).push(problem);
+    }
+  }
+}
+
+function idOf(node: string, entry: Pick<CatalogEntry, 'packageName' | 'packageVersion'>): string {
+  return `upload ${node} ${entry.packageName}@${entry.packageVersion}`;
+}

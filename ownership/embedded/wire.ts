@@ -1,0 +1,75 @@
+/**
+ * How the coordinator and its clients write things down: plain JSON, fences as strings of digits (a JSON number would lose
+ * some). One encoder and one decoder for each shape, next to each other.
+ */
+import {
+  HoldfastError,
+  parseFence,
+  type Claim,
+  type ClaimOutcome,
+  type DirectoryEvent,
+  type Fence,
+  type LeaseGrant,
+  type LeaseHolder,
+  type StoredDocument,
+} from '#core';
+
+type WithText<T> = T extends { fence: bigint }
+  ? Omit<T, 'fence'> & { fence: string }
+  : T extends { fence: bigint | null }
+    ? Omit<T, 'fence'> & { fence: string | null }
+    : T;
+
+export type WireClaim = WithText<Claim>;
+export type WireOutcome = { owned: true; claim: WireClaim } | { owned: false; reason: 'no-live-host' };
+export type WireEvent = WithText<DirectoryEvent>;
+export type WireGrant = WithText<LeaseGrant>;
+export type WireHolder = WithText<LeaseHolder>;
+
+/** What the coordinator pushes to a subscriber, in order; it sends the next push when this one was answered. */
+export interface WirePush {
+  events: WireEvent[];
+  documents: { name: string; document: StoredDocument }[];
+}
+
+/** The method of a push, the only one that clients answer. */
+export const PUSH = 'push';
+
+export const encodeClaim = (claim: Claim): WireClaim => ({ ...claim, fence: claim.fence.toString() });
+export const decodeClaim = (claim: WireClaim): Claim => ({ ...claim, fence: decodeFence(claim.fence) });
+
+export const encodeOutcome = (outcome: ClaimOutcome): WireOutcome =>
+  outcome.owned ? { owned: true, claim: encodeClaim(outcome.claim) } : outcome;
+export const decodeOutcome = (outcome: WireOutcome): ClaimOutcome =>
+  outcome.owned ? { owned: true, claim: decodeClaim(outcome.claim) } : outcome;
+
+export const encodeEvent = (event: DirectoryEvent): WireEvent =>
+  event.type === 'released' ? { ...event, fence: event.fence.toString() } : event;
+export const decodeEvent = (event: WireEvent): DirectoryEvent =>
+  event.type === 'released' ? { ...event, fence: decodeFence(event.fence) } : event;
+
+export const encodeGrant = (grant: LeaseGrant): WireGrant =>
+  grant.acquired
+    ? { ...grant, fence: grant.fence.toString() }
+    : { ...grant, fence: grant.fence?.toString() ?? null };
+export const decodeGrant = (grant: WireGrant): LeaseGrant =>
+  grant.acquired
+    ? { ...grant, fence: decodeFence(grant.fence) }
+    : { ...grant, fence: grant.fence === null ? null : decodeFence(grant.fence) };
+
+export const encodeHolder = (holder: LeaseHolder): WireHolder => ({
+  ...holder,
+  fence: holder.fence.toString(),
+});
+export const decodeHolder = (holder: WireHolder): LeaseHolder => ({
+  ...holder,
+  fence: decodeFence(holder.fence),
+});
+
+export function decodeFence(text: unknown): Fence {
+  try {
+    return parseFence(String(text));
+  } catch (cause) {
+    throw new HoldfastError('HF_REQUEST_INVALID', (cause as Error).message, { cause });
+  }
+}

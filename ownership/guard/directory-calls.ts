@@ -1,0 +1,174 @@
+/** The guard's calls to the directory: each effect that asks it something, and the event that its answer becomes. */
+import type { Claim, Logger, OpenSession, ResourceDirectory, SessionId } from '#core';
+import type { GuardEffect, GuardEvent } from './step.ts';
+
+export interface DirectoryCalls {
+  perform(effect: DirectoryEffect): void;
+  /** Rejects when the directory did not hear. */
+  tellReady(ready: boolean): Promise<void>;
+  /** Why the last try to open a session failed. */
+  readonly lastOpenError: unknown;
+  readonly renewalFailures: number;
+}
+
+export type DirectoryEffect = Extract<
+  GuardEffect,
+  {
+    type:
+      | 'open-session'
+      | 'renew-session'
+      | 'mark-draining'
+      | 'close-session'
+      | 'discard-session'
+      | 'verify'
+      | 'raise'
+      | 'confirm'
+      | 'release';
+  }
+>;
+type KeyQuestion = Extract<DirectoryEffect, { key: unknown }>;
+
+export interface DirectoryCallsPorts {
+  directory: ResourceDirectory;
+  session: OpenSession;
+  log: Logger;
+  /** The session under which the host may act at this moment. */
+  heldSession: () => SessionId | null;
+  dispatch: (event: GuardEvent) => void;
+}
+
+export function createDirectoryCalls(ports: DirectoryCallsPorts): DirectoryCalls {
+  const { directory, log, dispatch, heldSession } = ports;
+  const { pool } = ports.session;
+  let lastOpenError: unknown = null;
+  let renewalFailures = 0;
+
+  /** Every question ends in exactly one event; what goes wrong while that is handled is not the directory's failure. */
+  async function tell(
+    answer: () => Promise<GuardEvent>,
+    failed: (error: unknown) => GuardEvent,
+  ): Promise<void> {
+    let event: GuardEvent;
+    try {
+      event = await answer();
+    } catch (error) {
+      event = failed(error);
+    }
+    dispatch(event);
+  }
+
+  const open = (sentAtMs: number, endEarlier: boolean) =>
+    tell(
+      async () => {
+        const granted = await directory.openSession({ ...ports.session, endEarlier });
+        return { type: 'session-opened', sentAtMs, ...granted };
+      },
+      error => {
+        lastOpenError = error;
+        log.warn({ err: error }, 'no session could be opened');
+        return { type: 'session-open-failed', sentAtMs };
+      },
+    );
+
+  const renew = (sessionId: SessionId, sentAtMs: number) =>
+    tell(
+      async () => {
+        const renewed = await directory.renewSession(sessionId);
+        return { type: 'session-renewed', sessionId, sentAtMs, ...renewed };
+      },
+      error => {
+        renewalFailures++;
+        log.warn({ err: error, sessionId }, 'the session could not be renewed');
+        return { type: 'session-renewal-failed', sessionId, sentAtMs };
+      },
+    );
+
+  const markDraining = (sessionId: SessionId) =>
+    tell(
+      async () => {
+        const alive = await directory.updateSession(sessionId, { draining: true });
+        return { type: 'session-marked', sessionId, alive };
+      },
+      error => {
+        log.warn({ err: error, sessionId }, 'draining could not be announced');
+        return { type: 'session-marked', sessionId, alive: null };
+      },
+    );
+
+  const close = (sessionId: SessionId) =>
+    tell(
+      async () => {
+        await directory.closeSession(sessionId);
+        return { type: 'session-closed', sessionId };
+      },
+      error => {
+        log.warn({ err: error, sessionId }, 'the session could not be closed; it will expire');
+        return { type: 'session-closed', sessionId };
+      },
+    );
+
+  const ask = (effect: KeyQuestion) =>
+    tell(
+      () => answer(effect),
+      error => {
+        const { key, openId } = effect;
+        log.warn({ err: error, key, asked: effect.type }, 'the directory could not be asked');
+        // A key that could not be given back is free when the session is closed.
+        return effect.type === 'release'
+          ? { type: 'released', key, openId }
+          : { type: 'failed', key, openId, error };
+      },
+    );
+
+  async function answer(effect: KeyQuestion): Promise<GuardEvent> {
+    const { key, openId } = effect;
+    const sessionId = heldSession();
+    const verdict = (claim: Claim | null) => (claim?.sessionId === sessionId ? claim : null);
+    switch (effect.type) {
+      case 'verify':
+        return { type: 'verified', key, openId, verdict: verdict(await directory.lookup(pool, key)) };
+      case 'raise': {
+        const raised = sessionId && (await directory.raiseFence({ pool, key, sessionId }, effect.above));
+        return { type: 'raised', key, openId, verdict: verdict(raised) };
+      }
+      case 'confirm': {
+        if (!sessionId) return { type: 'confirmed', key, openId, owned: false };
+        const held = { pool, key, sessionId, fence: effect.fence };
+        const owned = (await directory.confirmOpened?.(held)) ?? true;
+        return { type: 'confirmed', key, openId, owned };
+      }
+      case 'release':
+        if (sessionId) await directory.release({ pool, key, sessionId, fence: effect.fence });
+        return { type: 'released', key, openId };
+    }
+  }
+
+  return {
+    perform(effect) {
+      switch (effect.type) {
+        case 'open-session':
+          return void open(effect.sentAtMs, effect.clean);
+        case 'renew-session':
+          return void renew(effect.sessionId, effect.sentAtMs);
+        case 'mark-draining':
+          return void markDraining(effect.sessionId);
+        case 'close-session':
+        case 'discard-session':
+          return void close(effect.sessionId);
+        default:
+          return void ask(effect);
+      }
+    },
+    async tellReady(ready) {
+      const sessionId = heldSession();
+      // Without a session there is nothing to tell: the next one will be told.
+      if (sessionId) await directory.updateSession(sessionId, { ready });
+    },
+    get lastOpenError() {
+      return lastOpenError;
+    },
+    get renewalFailures() {
+      return renewalFailures;
+    },
+  };
+}

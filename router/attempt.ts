@@ -1,0 +1,170 @@
+/**
+ * One request sent to one host, and its response forwarded to the client as it comes, with back-pressure. Tells how it
+ * ended; whether to try again is decided elsewhere. Nothing reaches the client before it is certain that this answer is
+ * the answer: a 421 of the host's guard is read to its end first.
+ */
+import type { ServerResponse } from 'node:http';
+import type { Readable } from 'node:stream';
+import type { Dispatcher } from 'undici';
+import { channelHeaders, responseHeaders } from './headers.ts';
+import type { Upstream } from './upstreams.ts';
+
+export type Outcome =
+  | { type: 'answered'; statusCode: number }
+  | { type: 'not-owner' }
+  | { type: 'unreachable'; cause: unknown }
+  | { type: 'broken'; cause: unknown; responseStarted: boolean }
+  | { type: 'timeout' }
+  /** The request cannot be put on the wire at all. */
+  | { type: 'invalid'; cause: Error }
+  | { type: 'cancelled' };
+
+export interface AttemptRequest {
+  method: string;
+  /** Path and query. */
+  target: string;
+  /** Flat, without those of the channel. */
+  headers: readonly string[];
+  body: Buffer | Readable | null;
+  right: { key: string; fence: bigint } | null;
+  requestId: string;
+  response: ServerResponse;
+  /** The response has begun: the request will not be sent again. */
+  onResponse: () => void;
+}
+
+export interface Attempt {
+  readonly outcome: Promise<Outcome>;
+  /** Ends it; the outcome is `cancelled`. */
+  cancel(): void;
+}
+
+type Headers = Record<string, string | string[] | undefined>;
+
+/** A guard's 421 is a short JSON text; anything longer is the component's own answer. */
+const refusalBytesMax = 16 * 1024;
+
+export function startAttempt(upstream: Upstream, request: AttemptRequest): Attempt {
+  const attempt = new LiveAttempt(upstream, request);
+  upstream.inFlight += 1;
+  upstream.dispatcher.dispatch(
+    {
+      path: request.target,
+      method: request.method as Dispatcher.HttpMethod,
+      headers: [...request.headers, ...channelHeaders({ ...upstream, right: request.right })],
+      body: request.body,
+      // Hosts speak HTTP properly: HEAD and GET with a body need no connection of their own.
+      reset: false,
+    },
+    attempt,
+  );
+  return attempt;
+}
+
+class LiveAttempt implements Dispatcher.DispatchHandler, Attempt {
+  readonly outcome: Promise<Outcome>;
+  readonly #upstream: Upstream;
+  readonly #request: AttemptRequest;
+  #settle!: (outcome: Outcome) => void;
+  #settled = false;
+  #controller: Dispatcher.DispatchController | null = null;
+  #statusCode = 0;
+  #dataSeen = false;
+  /** A 421 that may be the guard's, as far as it has been read. */
+  #refusal: { headers: Headers; chunks: Buffer[]; bytes: number } | null = null;
+
+  constructor(upstream: Upstream, request: AttemptRequest) {
+    this.#upstream = upstream;
+    this.#request = request;
+    this.outcome = new Promise(resolve => (this.#settle = resolve));
+  }
+
+  cancel(): void {
+    if (this.#settled) return;
+    this.#end({ type: 'cancelled' });
+    this.#controller?.abort(new Error('cancelled'));
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#settled) controller.abort(new Error('cancelled'));
+  }
+
+  onResponseStart(_controller: Dispatcher.DispatchController, statusCode: number, headers: Headers): void {
+    if (statusCode < 200 || this.#settled) return; // informational answers end here
+    this.#statusCode = statusCode;
+    if (statusCode === 421) this.#refusal = { headers, chunks: [], bytes: 0 };
+    else this.#forwardHead(headers);
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#settled) return;
+    if (this.#refusal) {
+      this.#refusal.chunks.push(chunk);
+      this.#refusal.bytes += chunk.length;
+      if (this.#refusal.bytes > refusalBytesMax) this.#forwardRefusal();
+      return;
+    }
+    this.#dataSeen = true;
+    const { response } = this.#request;
+    if (response.write(chunk)) return;
+    controller.pause();
+    response.once('drain', () => controller.resume());
+  }
+
+  onResponseEnd(): void {
+    if (this.#settled) return;
+    if (this.#refusal) {
+      if (this.#isGuards(this.#refusal.chunks)) return this.#end({ type: 'not-owner' });
+      this.#forwardRefusal();
+    }
+    this.#request.response.end();
+    this.#end({ type: 'answered', statusCode: this.#statusCode });
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, cause: Error): void {
+    const { code } = cause as { code?: unknown };
+    if (this.#request.response.headersSent) this.#end({ type: 'broken', cause, responseStarted: true });
+    else if (code === 'UND_ERR_INVALID_ARG') this.#end({ type: 'invalid', cause });
+    else if (!this.#controller) this.#end({ type: 'unreachable', cause });
+    else if (code === 'UND_ERR_HEADERS_TIMEOUT') this.#end({ type: 'timeout' });
+    else this.#end({ type: 'broken', cause, responseStarted: false });
+  }
+
+  #end(outcome: Outcome): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    this.#upstream.inFlight -= 1;
+    this.#settle(outcome);
+  }
+
+  #forwardHead(headers: Headers): void {
+    const { response, requestId, onResponse } = this.#request;
+    onResponse();
+    const facts = { owner: this.#upstream.processId, requestId };
+    response.writeHead(this.#statusCode, responseHeaders(this.#statusCode, headers, facts));
+    // Node sends the head together with the first data. Where none came along with the head, the client shall not wait.
+    queueMicrotask(() => {
+      if (!this.#settled && !this.#dataSeen) response.flushHeaders();
+    });
+  }
+
+  /** The component itself answered 421. */
+  #forwardRefusal(): void {
+    const { headers, chunks } = this.#refusal!;
+    this.#refusal = null;
+    this.#forwardHead(headers);
+    for (const chunk of chunks) this.#request.response.write(chunk);
+  }
+
+  /** A HEAD has no body to tell by, and does no harm when it is sent again. */
+  #isGuards(chunks: Buffer[]): boolean {
+    if (this.#request.method === 'HEAD') return true;
+    try {
+      const body = JSON.parse(Buffer.concat(chunks).toString('utf8')) as { code?: unknown } | null;
+      return body?.code === 'HF_NOT_OWNER';
+    } catch {
+      return false; // not JSON, so not the guard's
+    }
+  }
+}

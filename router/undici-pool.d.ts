@@ -1,0 +1,5 @@
+/** The one part of undici that the router needs; the whole of it costs 60 ms and 16 MB more at the start. */
+declare module 'undici/lib/dispatcher/pool.js' {
+  import { Pool } from 'undici';
+  export default Pool;
+}

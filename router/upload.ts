@@ -1,0 +1,90 @@
+/**
+ * What a request has for a body, ready to be sent as often as need be: nothing, a small one read as a whole (a slow
+ * client then costs its owner nothing), or a stream of which the beginning is kept.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Readable } from 'node:stream';
+import { HoldfastError } from '#core';
+import { announcedBytes, type StatedError } from './answers.ts';
+import { createRequestBody, readSmallBody, type ByteBudget } from './request-body.ts';
+import type { RouterSettings } from './settings.ts';
+
+export interface Upload {
+  /** It can be sent (again) from its beginning. */
+  readonly replayable: boolean;
+  open(): Buffer | Readable | null;
+  /** It will not be sent again. */
+  forget(): void;
+  /** The request is over; whatever still comes is thrown away. */
+  close(): void;
+}
+
+export interface UploadOptions {
+  settings: Pick<RouterSettings, 'maxBodyBytes' | 'replayBytes'>;
+  budget: ByteBudget;
+  /** The client waits for `100 Continue`. */
+  expectsContinue: boolean;
+  /** The body cannot be received to its end; called at most once, while it streams. */
+  onProblem: (problem: HoldfastError | StatedError) => void;
+}
+
+const smallBytesMax = 16 * 1024;
+/** How long a client may pause in the middle of its body. */
+const clientIdleMs = 60_000;
+
+const tooSlow: StatedError = {
+  statusCode: 408,
+  code: 'HF_REQUEST_INVALID',
+  message: `the body did not arrive: nothing came for ${clientIdleMs} ms`,
+};
+
+const nothing: Upload = { replayable: true, open: () => null, forget() {}, close() {} };
+
+/** @throws HoldfastError HF_REQUEST_TOO_LARGE. Resolves to an error that has no code of its own. */
+export async function receiveUpload(
+  request: IncomingMessage,
+  response: ServerResponse,
+  options: UploadOptions,
+): Promise<Upload | StatedError> {
+  const { settings, budget } = options;
+  const announced = announcedBytes(request);
+  if (announced === 0) return nothing;
+  if (settings.maxBodyBytes > 0 && announced !== null && announced > settings.maxBodyBytes) {
+    throw tooLarge(settings.maxBodyBytes);
+  }
+  if (announced !== null && announced <= smallBytesMax) {
+    if (options.expectsContinue) response.writeContinue();
+    const whole = await readSmallBody(request, clientIdleMs);
+    return whole === null ? tooSlow : { ...nothing, open: () => whole };
+  }
+  const body = createRequestBody(request, {
+    bytesMax: settings.maxBodyBytes,
+    replayBytes: settings.replayBytes,
+    budget,
+    idleMs: clientIdleMs,
+    onProblem: problem => options.onProblem(problem === 'idle' ? tooSlow : tooLarge(settings.maxBodyBytes)),
+  });
+  let invited = !options.expectsContinue;
+  return {
+    get replayable() {
+      return body.replayable;
+    },
+    open() {
+      if (!invited) response.writeContinue();
+      invited = true;
+      return body.open();
+    },
+    forget: () => body.forget(),
+    close() {
+      body.close();
+      // An owner may answer before it has read all. Unread data would stop the next request of this connection.
+      request.resume();
+    },
+  };
+}
+
+function tooLarge(maxBodyBytes: number): HoldfastError {
+  return new HoldfastError('HF_REQUEST_TOO_LARGE', `the body must be at most ${maxBodyBytes} bytes long`, {
+    details: { maxBodyBytes },
+  });
+}

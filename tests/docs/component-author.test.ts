@@ -1,0 +1,100 @@
+/** The programs in docs/component-author.md that name their file: they compile, and do what the text says. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { gzipSync } from 'node:zlib';
+import type { RequestListener } from 'node:http';
+import type { Component, ComponentContext, Resource } from '#core';
+import { makeContext } from '../components/sqlite-service/harness.ts';
+
+const root = join(import.meta.dirname, '../..');
+const signal = new AbortController().signal;
+
+describe('docs/component-author.md: its programs', () => {
+  let directory: string;
+  const files: string[] = [];
+
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'holdfast-guide-'));
+    await writeFile(join(directory, 'package.json'), '{"type":"module"}');
+    const guide = await readFile(join(root, 'docs/component-author.md'), 'utf8');
+    for (const [, name, code] of guide.matchAll(/^```ts\n\/\/ (\S+\.ts)\n([^]*?)^```$/gm)) {
+      const file = join(directory, name!);
+      await mkdir(dirname(file), { recursive: true });
+      await writeFile(file, code!);
+      await copyFile(join(root, 'core/component.ts'), join(dirname(file), 'component.d.ts'));
+      files.push(file);
+    }
+    assert.equal(files.length, 2);
+  });
+  after(() => rm(directory, { recursive: true, force: true }));
+
+  it('compile in strict mode', async function () {
+    this.timeout(60_000);
+    const options = ['--noEmit', '--strict', '--skipLibCheck', '--allowImportingTsExtensions'];
+    const platform = ['--module', 'nodenext', '--target', 'es2024', '--lib', 'es2024', '--types', 'node'];
+    await promisify(execFile)(
+      join(root, 'node_modules/.bin/tsc'),
+      ['--ignoreConfig', ...options, ...platform, '--typeRoots', join(root, 'node_modules/@types'), ...files],
+      { cwd: directory },
+    ).catch((error: { stdout: string }) => assert.fail(error.stdout));
+  });
+
+  it('the ledger refuses an older owner, a fence seen before, and a state that is missing', async () => {
+    const { default: create } = (await import(join(directory, 'ledger/main.ts'))) as {
+      default: (context: ComponentContext) => Component;
+    };
+    const component = create(makeContext(directory, {}, 'host-1'));
+    const open = (fence: bigint, hadOwner = true) => {
+      const resource: Resource = { key: '/ledger/a', fence, hadOwner, signal, assertOwned() {} };
+      return component.openResource!(resource);
+    };
+    const book = (amount: string) =>
+      new Request('http://localhost/ledger/a', { method: 'POST', body: amount });
+    await assert.rejects(open(1n), { code: 'HF_STATE_MISSING' });
+    const older = await open(1n, false);
+    assert.deepEqual(await (await older.fetch(book('5'))).json(), { balance: 5 });
+    const newer = await open(2n);
+    await assert.rejects(async () => older.fetch(book('1')), { code: 'HF_FENCED', details: { fence: '2' } });
+    await assert.rejects(open(2n), { code: 'HF_FENCED' });
+    assert.deepEqual(await (await newer.fetch(book('-2'))).json(), { balance: 3 });
+    await older.close();
+    await newer.close();
+  });
+
+  it('the adapter passes requests and answers through whole', async () => {
+    const { wrapNodeApplication } = (await import(join(directory, 'wrapped/node-application.ts'))) as {
+      wrapNodeApplication: (application: RequestListener) => Component;
+    };
+    const component = wrapNodeApplication((request, response) => {
+      if (request.url === '/wrapped/moved') return void response.writeHead(302, { location: '/there' }).end();
+      if (/gzip/.test(request.headers['accept-encoding'] ?? '')) {
+        return void response.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync('packed'));
+      }
+      response.writeHead(201, { 'content-type': 'text/plain', 'x-url': request.url });
+      request.pipe(response);
+    });
+    await component.start(signal);
+    try {
+      const posted = await component.fetch!(
+        new Request('http://localhost:8000/wrapped/a?b=%20c', {
+          method: 'POST',
+          body: 'x'.repeat(300_000),
+          headers: { 'accept-encoding': 'gzip', connection: 'keep-alive', 'transfer-encoding': 'chunked' },
+        }),
+      );
+      assert.equal(posted.status, 201);
+      assert.equal(posted.headers.get('x-url'), '/wrapped/a?b=%20c');
+      assert.equal(posted.headers.get('content-encoding'), null);
+      assert.equal((await posted.text()).length, 300_000);
+      const moved = await component.fetch!(new Request('http://localhost:8000/wrapped/moved'));
+      assert.equal(moved.status, 302);
+      assert.equal(moved.headers.get('location'), '/there');
+    } finally {
+      await component.stop(signal);
+    }
+  });
+});

@@ -1,0 +1,223 @@
+/**
+ * A node API in this process: real HTTP, packages and processes in memory. A "ZIP" here is just the JSON of its
+ * manifest, so tests can make packages of any kind and version without an archive.
+ */
+import { createHash } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
+import {
+  createSystem,
+  HoldfastError,
+  isoTime,
+  LEADER_HEADER,
+  type PackageInfo,
+  type ProcessInfo,
+  type StartProcessRequest,
+} from '#core';
+import { createApi, type Api } from '#http-api';
+import { silentFastifyLogger } from './silence.ts';
+
+export interface FakeNode {
+  readonly name: string;
+  uri(): string;
+  readonly packages: (PackageInfo & { zip: Buffer })[];
+  processes: ProcessInfo[];
+  /** Leader marks of all mutations. */
+  readonly marks: (string | undefined)[];
+  /** Throws to refuse a start; may change the process that results. */
+  onStart: (packageName: string, request: StartProcessRequest, process: ProcessInfo) => void;
+  /** Throws to refuse any mutation. */
+  onMutation: () => void;
+  /** Ends a process and tells. */
+  crash(processId: string): void;
+  listen(): Promise<void>;
+  /** Nobody answers any more; processes stay. */
+  close(): Promise<void>;
+}
+
+export function zipOf(
+  packageName: string,
+  packageVersion: string,
+  more: Record<string, unknown> = {},
+): Buffer {
+  return Buffer.from(JSON.stringify({ packageName, packageVersion, kind: 'component', ...more }));
+}
+
+export function createFakeNode(name: string, secret: string): FakeNode {
+  const system = createSystem();
+  const streams = new Set<ServerResponse>();
+  let api: Api | null = null;
+  let port = 0;
+  let order = 0;
+
+  function emit(type: string): void {
+    for (const stream of streams) {
+      stream.write(`event: ${type}\ndata: ${JSON.stringify({ type, at: isoTime(system.clock) })}\n\n`);
+    }
+  }
+
+  const node: FakeNode = {
+    name,
+    uri: () => `http://127.0.0.1:${port}`,
+    packages: [],
+    processes: [],
+    marks: [],
+    onStart: () => {},
+    onMutation: () => {},
+    crash(processId) {
+      node.processes = node.processes.filter(process => process.processId !== processId);
+      emit('process');
+    },
+    async listen() {
+      api = await createApi({
+        title: 'fake node',
+        system,
+        secret,
+        logger: silentFastifyLogger,
+        notReady: () => null,
+        metrics: () => '',
+        routes,
+      });
+      await api.listen({ host: '127.0.0.1', port });
+      port = (api.server.address() as { port: number }).port;
+    },
+    async close() {
+      for (const stream of streams) stream.destroy();
+      api?.server.closeAllConnections();
+      await api?.close();
+      api = null;
+    },
+  };
+  return node;
+
+  function install(zip: Buffer, makeCurrent: boolean): { info: PackageInfo; created: boolean } {
+    let manifest: PackageInfo['manifest'];
+    try {
+      manifest = JSON.parse(zip.toString()) as PackageInfo['manifest'];
+    } catch {
+      throw new HoldfastError('HF_PACKAGE_INVALID', 'not a ZIP', { details: { entry: 'manifest.json' } });
+    }
+    const { packageName, packageVersion, kind } = manifest;
+    const sha256 = createHash('sha256').update(zip).digest('hex');
+    const siblings = node.packages.filter(item => item.packageName === packageName);
+    let present = siblings.find(item => item.packageVersion === packageVersion);
+    const created = !present;
+    if (present && present.sha256 !== sha256) {
+      throw new HoldfastError('HF_PACKAGE_CONFLICT', `${packageName} ${packageVersion} has other bytes here`);
+    }
+    if (!present) {
+      present = {
+        packageName,
+        packageVersion,
+        kind,
+        description: '',
+        sha256,
+        sizeBytes: zip.length,
+        current: siblings.length === 0,
+        installedAt: isoTime(system.clock),
+        status: 'ok',
+        manifest,
+        zip,
+      };
+      node.packages.push(present);
+    }
+    if (makeCurrent) {
+      for (const item of siblings) item.current = false;
+      present.current = true;
+    }
+    const { zip: _zip, ...info } = present;
+    return { info, created };
+  }
+
+  function routes(app: Api): void {
+    app.addHook('preHandler', async request => {
+      if (request.method === 'GET') return;
+      node.marks.push(request.headers[LEADER_HEADER] as string | undefined);
+      node.onMutation();
+    });
+    app.addContentTypeParser('application/zip', { parseAs: 'buffer' }, (_request, body, done) =>
+      done(null, body),
+    );
+    const list = () => node.packages.map(({ zip: _zip, ...info }) => info);
+    app.get('/api/node/packages/configuration', list);
+    app.post('/api/node/packages', async (request, reply) => {
+      const { info, created } = install(request.body as Buffer, false);
+      return reply.code(created ? 201 : 200).send(info);
+    });
+    app.put('/api/node/packages', async request => install(request.body as Buffer, true).info);
+    app.get<{ Params: { name: string }; Querystring: { version: string } }>(
+      '/api/node/packages/:name/archive',
+      async ({ params, query }, reply) => {
+        const found = node.packages.find(
+          item => item.packageName === params.name && item.packageVersion === query.version,
+        );
+        if (!found) throw new HoldfastError('HF_PACKAGE_NOT_FOUND', 'no such package');
+        return reply.type('application/zip').send(found.zip);
+      },
+    );
+    app.delete<{ Params: { name: string }; Querystring: { version?: string } }>(
+      '/api/node/packages/:name',
+      async ({ params, query }, reply) => {
+        const stay = node.packages.filter(
+          item =>
+            item.packageName !== params.name ||
+            (query.version !== undefined && item.packageVersion !== query.version),
+        );
+        node.packages.splice(0, node.packages.length, ...stay);
+        return reply.code(204).send();
+      },
+    );
+    app.get('/api/node/processes', async () => node.processes);
+    app.put<{ Params: { name: string }; Body: StartProcessRequest }>(
+      '/api/node/processes/:name/start',
+      async ({ params, body }, reply) => {
+        const same = node.processes.find(process => process.settingsId === body.settingsId);
+        if (same) return reply.code(201).send(same);
+        const found = node.packages.find(
+          item => item.packageName === params.name && item.packageVersion === body.version,
+        );
+        if (!found) throw new HoldfastError('HF_PACKAGE_NOT_FOUND', `no ${params.name} ${body.version}`);
+        const packageVersion = found.packageVersion;
+        const process: ProcessInfo = {
+          processId: `${name}-${++order}-${system.random.id(4)}`,
+          pid: order,
+          packageName: params.name,
+          packageVersion,
+          settingsId: body.settingsId ?? null,
+          component: {
+            packageName: params.name,
+            packageVersion,
+            instanceId: body.instanceId ?? params.name,
+            state: 'Started',
+          },
+          state: 'Running',
+          hostUri: null,
+          startedAt: isoTime(system.clock),
+          restarts: 0,
+          host: { state: 'Started', health: { ready: true }, ownedKeys: 0, errors: [], publisher: null },
+          lastExit: null,
+        };
+        node.onStart(params.name, body, process);
+        node.processes.push(process);
+        emit('process');
+        return reply.code(201).send(process);
+      },
+    );
+    app.put<{ Params: { name: string; id: string } }>(
+      '/api/node/processes/:name/:id/kill',
+      async ({ params }) => {
+        if (!node.processes.some(process => process.processId === params.id)) {
+          throw new HoldfastError('HF_PROCESS_NOT_FOUND', 'no such process');
+        }
+        node.crash(params.id);
+        return { killed: [params.id], failed: [] };
+      },
+    );
+    app.get('/api/node/events', (_request, reply) => {
+      reply.hijack();
+      reply.raw.writeHead(200, { 'content-type': 'text/event-stream' });
+      reply.raw.write(': connected\n\n');
+      streams.add(reply.raw);
+      reply.raw.on('close', () => streams.delete(reply.raw));
+    });
+  }
+}

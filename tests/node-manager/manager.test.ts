@@ -1,0 +1,378 @@
+import assert from 'node:assert/strict';
+import { HoldfastError } from '#core';
+import { zipOf } from './fake-node.ts';
+import { copiesOn, copyCounts, createCluster, secret, until, type Cluster } from './running-manager.ts';
+
+const app = (more: object = {}) => ({ id: 'one', packageName: 'app', instances: 3, ...more });
+const soon = { update: { healthyAfterMs: 50, maxUnavailable: 1 } };
+
+describe('node manager', function () {
+  this.timeout(30_000);
+  let cluster: Cluster;
+  afterEach(() => cluster.stop());
+
+  async function clusterWith(
+    nodeCount: number,
+    instances: object[],
+    packages = [zipOf('app', '1.0.0')],
+  ): Promise<Cluster> {
+    cluster = await createCluster(nodeCount, { componentInstances: instances as never });
+    for (const zip of packages) await uploadDirectly(zip);
+    return cluster;
+  }
+  async function uploadDirectly(zip: Buffer): Promise<void> {
+    const response = await fetch(`${cluster.nodes[0]!.uri()}/api/node/packages`, {
+      method: 'PUT',
+      headers: { authorization: `Bearer ${secret}`, 'content-type': 'application/zip' },
+      body: new Uint8Array(zip),
+    });
+    assert.ok(response.ok);
+  }
+  const settled = (counts: number[]) =>
+    until(
+      () => copyCounts(cluster, 'one'),
+      seen => JSON.stringify(seen) === JSON.stringify(counts),
+    );
+
+  it('pushes packages from the node that has them to all others, and places copies evenly', async () => {
+    await clusterWith(3, [app()]);
+    const { client } = await cluster.start();
+    await settled([1, 1, 1]);
+    for (const node of cluster.nodes)
+      assert.deepEqual(
+        node.packages.map(item => item.packageName),
+        ['app'],
+      );
+    const status = await until(
+      () => client.status(),
+      seen => seen.instances[0]?.running === 3,
+    );
+    assert.equal(status.isLeader, true);
+    assert.deepEqual(status.instances[0]!.versions, { '1.0.0': 3 });
+    assert.deepEqual(status.instances[0]!.nodes, ['node-1', 'node-2', 'node-3']);
+    assert.equal(status.evenness, 1);
+    for (const node of cluster.nodes) {
+      for (const mark of node.marks) if (mark !== undefined) assert.match(mark, /^test:[a-z0-9]{16}:1$/);
+    }
+  });
+
+  it('plans nothing once the cluster is as it should be', async () => {
+    await clusterWith(3, [app()]);
+    const { client } = await cluster.start();
+    await settled([1, 1, 1]);
+    assert.deepEqual((await client.sync()).actions, []);
+    assert.deepEqual(await client.plan(), { actions: [] });
+  });
+
+  it('implies a router when a router package is known', async () => {
+    await clusterWith(2, [app({ instances: 1 })], [zipOf('app', '1.0.0'), zipOf('router', '1.0.0')]);
+    const { client } = await cluster.start();
+    const status = await until(
+      () => client.status(),
+      seen => seen.instances.find(item => item.id === 'router')?.running === 1,
+    );
+    assert.equal(status.routers.length, 1);
+    assert.match(status.routers[0]!, /:8000$/);
+  });
+
+  it('starts again what ended, on the event of its node', async () => {
+    await clusterWith(2, [app({ instances: 2 })]);
+    await cluster.start();
+    await settled([1, 1]);
+    const victim = cluster.nodes[1]!.processes[0]!.processId;
+    cluster.nodes[1]!.crash(victim);
+    await settled([1, 1]);
+    assert.notEqual(cluster.nodes[1]!.processes[0]!.processId, victim);
+  });
+
+  it('replaces the copies of a node only when it is given up, and stops the surplus when it returns', async () => {
+    await clusterWith(3, [app()]);
+    const { client } = await cluster.start({ deadAfterMs: 1_000 });
+    await settled([1, 1, 1]);
+    const lost = cluster.nodes[2]!;
+    await lost.close();
+    const seen = await until(
+      () => client.status(),
+      status => status.nodes[2]!.state === 'unreachable',
+    );
+    assert.match(seen.nodes[2]!.problem ?? '', /HF_NODE_UNREACHABLE/);
+    await until(
+      () => copyCounts(cluster, 'one').slice(0, 2),
+      counts => counts[0]! + counts[1]! === 3,
+    );
+    await lost.listen();
+    await until(
+      () => copyCounts(cluster, 'one'),
+      counts => counts.reduce((sum, count) => sum + count, 0) === 3,
+    );
+    assert.equal((await client.sync()).actions.length, 0);
+  });
+
+  it('stops what the settings do not name any more, and leaves alone what others started', async () => {
+    await clusterWith(2, [app({ instances: 2 })]);
+    const { client } = await cluster.start();
+    await settled([1, 1]);
+    const byHand = { ...cluster.nodes[0]!.processes[0]!, processId: 'by-hand', settingsId: 'mine' };
+    const manager = { ...byHand, processId: 'the-manager', settingsId: 'node-manager/0/0123456789ab' };
+    cluster.nodes[0]!.processes.push(byHand, manager);
+    await client.putSettings(JSON.stringify({ ...cluster.document, componentInstances: [] }));
+    await settled([0, 0]);
+    assert.deepEqual(
+      cluster.nodes[0]!.processes.map(item => item.processId),
+      ['by-hand', 'the-manager'],
+    );
+  });
+
+  describe('packages', () => {
+    it('takes an upload, keeps it, and has it on every node', async () => {
+      await clusterWith(3, []);
+      const { client } = await cluster.start();
+      await until(
+        () => client.status(),
+        status => status.nodes.every(node => node.state === 'ready'),
+      );
+      const outcome = await client.uploadPackage(zipOf('db', '1.0.0'), { makeCurrent: false });
+      assert.equal(outcome.created, true);
+      assert.deepEqual(outcome.nodes, { 'node-1': null, 'node-2': null, 'node-3': null });
+      assert.equal((await client.uploadPackage(zipOf('db', '1.0.0'), { makeCurrent: false })).created, false);
+      const [listed] = (await client.packages()).filter(item => item.packageName === 'db');
+      assert.deepEqual(listed!.nodes, ['node-1', 'node-2', 'node-3']);
+      assert.ok(listed!.sources.includes('upload'));
+    });
+
+    it('passes on what a node says of a bad package, and refuses other bytes under a known version', async () => {
+      await clusterWith(2, []);
+      const { client } = await cluster.start();
+      await until(
+        () => client.status(),
+        status => status.nodes.every(node => node.state === 'ready'),
+      );
+      await assert.rejects(client.uploadPackage(Buffer.from('no zip'), { makeCurrent: false }), {
+        code: 'HF_PACKAGE_INVALID',
+        details: { entry: 'manifest.json' },
+      });
+      await client.uploadPackage(zipOf('db', '1.0.0'), { makeCurrent: false });
+      const other = zipOf('db', '1.0.0', { description: 'other bytes' });
+      await assert.rejects(client.uploadPackage(other, { makeCurrent: true }), {
+        code: 'HF_PACKAGE_CONFLICT',
+      });
+    });
+
+    it('takes multipart uploads', async () => {
+      await clusterWith(1, []);
+      const { client } = await cluster.start();
+      await until(
+        () => client.status(),
+        status => status.nodes[0]?.state === 'ready',
+      );
+      const form = new FormData();
+      form.set('package', new Blob([new Uint8Array(zipOf('db', '1.0.0'))]), 'db.zip');
+      const response = await fetch(`${client.uri}/api/master/packages`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${secret}` },
+        body: form,
+      });
+      assert.equal(response.status, 201);
+    });
+
+    it('rolls all instances of a package that is put, never more than one at a time, and keeps the comments', async () => {
+      await clusterWith(3, [app({ ...soon, packageVersion: '1.0.0' })]);
+      const { client } = await cluster.start();
+      await settled([1, 1, 1]);
+      const text = `// mine\n${await cluster.readFile()}`;
+      await cluster.replaceFile(text);
+      await until(
+        () => client.status(),
+        status => status.settings?.updatedBy === 'file' && status.settingsError === null,
+      );
+      let fewest = 3;
+      for (const node of cluster.nodes) {
+        node.onStart = () => {
+          const running = copyCounts(cluster, 'one').reduce((sum, count) => sum + count, 0);
+          fewest = Math.min(fewest, running);
+        };
+      }
+      const outcome = await client.uploadPackage(zipOf('app', '2.0.0'), { makeCurrent: true });
+      assert.deepEqual(outcome.instances, ['one']);
+      assert.equal(outcome.settingsEtag, (await client.settings()).etag);
+      await until(
+        () => client.instances(),
+        instances => instances[0]?.versions['2.0.0'] === 3 && instances[0].running === 3,
+      );
+      assert.equal(fewest, 2);
+      assert.deepEqual(copyCounts(cluster, 'one'), [1, 1, 1]);
+      const written = await cluster.readFile();
+      assert.ok(written.startsWith('// mine\n'));
+      assert.match(written, /"packageVersion": "2\.0\.0"/);
+    });
+
+    it('halts a roll whose first copy does not start: the others run on', async () => {
+      await clusterWith(3, [app(soon)]);
+      const { client } = await cluster.start();
+      await settled([1, 1, 1]);
+      for (const node of cluster.nodes) {
+        node.onStart = (_name, request) => {
+          if (request.version === '2.0.0') throw new HoldfastError('HF_START_FAILED', 'it is broken');
+        };
+      }
+      await client.uploadPackage(zipOf('app', '2.0.0'), { makeCurrent: true });
+      const [halted] = await until(
+        () => client.instances(),
+        instances => instances[0]!.problems.some(problem => problem.includes('halted')),
+      );
+      assert.deepEqual(halted!.versions, { '1.0.0': 2 });
+      assert.ok(halted!.problems.some(problem => problem.includes('it is broken')));
+      for (const node of cluster.nodes) node.onStart = () => {};
+      await until(
+        () => client.instances(),
+        instances => instances[0]!.running === 3 && instances[0]!.problems.length === 0,
+      );
+    });
+
+    it('removes a package everywhere, but not one that is in use', async () => {
+      await clusterWith(2, [app({ instances: 1 })]);
+      const { client } = await cluster.start();
+      await until(
+        () => client.instances(),
+        instances => instances[0]?.running === 1,
+      );
+      await client.uploadPackage(zipOf('db', '1.0.0'), { makeCurrent: false });
+      await assert.rejects(client.removePackage('app'), { code: 'HF_PACKAGE_IN_USE' });
+      await client.removePackage('db');
+      await assert.rejects(client.removePackage('db'), { code: 'HF_PACKAGE_NOT_FOUND' });
+      for (const node of cluster.nodes) assert.ok(node.packages.every(item => item.packageName !== 'db'));
+    });
+  });
+
+  it('restarts an instance on request, copy by copy', async () => {
+    await clusterWith(2, [app({ ...soon, instances: 2 })]);
+    const { client } = await cluster.start();
+    await settled([1, 1]);
+    const before = new Set(cluster.nodes.flatMap(node => node.processes.map(item => item.processId)));
+    await client.restart('one');
+    await until(
+      () => cluster.nodes.flatMap(node => node.processes),
+      processes => processes.length === 2 && processes.every(item => !before.has(item.processId)),
+    );
+    await assert.rejects(client.restart('nobody'), { code: 'HF_NOT_FOUND' });
+  });
+
+  it('shows owned keys in pages and the owner of one', async () => {
+    await clusterWith(1, []);
+    const { client } = await cluster.start();
+    const { directory } = cluster.coordination;
+    await directory.openSession({
+      pool: 'one' as never,
+      processId: 'p1' as never,
+      nodeName: 'node-1' as never,
+      address: 'http://127.0.0.1:5200',
+      ownsResources: true,
+      capacity: 1,
+      ttlMs: 60_000,
+    });
+    for (const key of ['/db/a b', '/db/b', '/other']) await directory.claim('one' as never, key as never);
+    const first = await client.resources({ prefix: '/db', limit: 1 });
+    assert.deepEqual(
+      first.resources.map(item => item.key),
+      ['/db/a b'],
+    );
+    const second = await client.resources({ prefix: '/db', limit: 1, cursor: first.cursor! });
+    assert.deepEqual([second.resources[0]!.key, second.cursor], ['/db/b', null]);
+    assert.equal((await client.resource('/db/a b', { instance: 'one' })).fence, '1');
+    await assert.rejects(client.resource('/db/nobody'), { code: 'HF_NOT_FOUND' });
+  });
+
+  it('tells listeners what happens', async () => {
+    await clusterWith(1, []);
+    const { client } = await cluster.start();
+    const stop = new AbortController();
+    const seen: string[] = [];
+    const listening = (async () => {
+      for await (const event of client.events(stop.signal)) {
+        seen.push(event.type);
+        if (event.type === 'package-pushed') stop.abort();
+      }
+    })();
+    await until(
+      () => client.status(),
+      status => status.nodes[0]?.state === 'ready',
+    );
+    await client.uploadPackage(zipOf('db', '1.0.0'), { makeCurrent: false });
+    await listening;
+    assert.ok(seen.includes('package'));
+  });
+
+  it('answers 501 with a code for what is not built yet, and shows itself in OpenAPI and metrics', async () => {
+    await clusterWith(1, []);
+    const { client } = await cluster.start();
+    const unbuilt = { code: 'HF_NOT_IMPLEMENTED', statusCode: 501 };
+    await assert.rejects(client.drain('node-1'), unbuilt);
+    await assert.rejects(client.move('/db/a'), unbuilt);
+    await assert.rejects(client.rollback('app'), unbuilt);
+    const headers = { authorization: `Bearer ${secret}` };
+    const openapi = (await (await fetch(`${client.uri}/openapi.json`, { headers })).json()) as {
+      paths: object;
+    };
+    assert.ok('/api/master/settings' in openapi.paths);
+    const metrics = await (await fetch(`${client.uri}/metrics`, { headers })).text();
+    assert.match(metrics, /holdfast_nodes\{state="ready"\}/);
+    assert.equal((await fetch(`${client.uri}/api/master`)).status, 401);
+  });
+
+  describe('more than one manager', () => {
+    it('stands by, refuses mutations and says who leads, and takes over with a higher fence', async () => {
+      await clusterWith(2, [app({ instances: 2 })]);
+      const first = await cluster.start();
+      await settled([1, 1]);
+      const second = await cluster.start({ processId: 'manager-2', leaseTtlMs: 500 });
+      await assert.rejects(second.client.sync(), (error: HoldfastError) => {
+        assert.equal(error.code, 'HF_NOT_LEADER');
+        assert.equal(error.details.leader, first.manager.uri());
+        return true;
+      });
+      const status = await until(
+        () => second.client.status(),
+        seen => seen.instances[0]?.running === 2,
+      );
+      assert.deepEqual([status.isLeader, status.leader?.processId], [false, 'manager-1']);
+      await first.stop();
+      await until(
+        () => second.client.status(),
+        seen => seen.isLeader && seen.leader?.processId === 'manager-2',
+      );
+      cluster.nodes[0]!.crash(cluster.nodes[0]!.processes[0]!.processId);
+      await settled([1, 1]);
+      assert.match(cluster.nodes[0]!.marks.at(-1)!, /:2$/);
+    });
+
+    it('steps down when a node has seen a newer leader, and acts again with a higher fence', async () => {
+      await clusterWith(1, [app({ instances: 1 })]);
+      const { client } = await cluster.start({ leaseTtlMs: 500 });
+      await settled([1]);
+      const [node] = cluster.nodes;
+      node!.onMutation = () => {
+        if (node!.marks.at(-1)?.endsWith(':1')) throw new HoldfastError('HF_LEADER_STALE', 'a newer leader');
+      };
+      node!.crash(node!.processes[0]!.processId);
+      await settled([1]);
+      assert.match(node!.marks.at(-1)!, /:[2-9]$/);
+      assert.equal((await client.status()).isLeader, true);
+    });
+
+    it('does not act while the store is away, and goes on when it is back', async () => {
+      await clusterWith(1, [app({ instances: 1 })]);
+      const { client } = await cluster.start({ leaseTtlMs: 500 });
+      await settled([1]);
+      cluster.coordination.fail(true);
+      await until(
+        () => client.status(),
+        status => !status.isLeader,
+      );
+      cluster.nodes[0]!.crash(cluster.nodes[0]!.processes[0]!.processId);
+      await assert.rejects(client.sync(), { code: 'HF_NOT_LEADER' });
+      assert.deepEqual(copiesOn(cluster, 'one')['node-1'], []);
+      cluster.coordination.fail(false);
+      await settled([1]);
+    });
+  });
+});

@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import {
+  createPlacementNode,
+  occupy,
+  place,
+  vacate,
+  type PlacementNode,
+  type PlacementRequest,
+} from '#node-manager';
+
+function node(name: string, more: Partial<Pick<PlacementNode, 'capacity' | 'labels'>> = {}): PlacementNode {
+  return createPlacementNode({ name, capacity: 16, labels: {}, ...more });
+}
+function request(more: Partial<PlacementRequest> = {}): PlacementRequest {
+  return {
+    instanceId: 'one',
+    packageName: 'app',
+    weight: 1,
+    labels: {},
+    spread: null,
+    conflicts: new Set(),
+    ...more,
+  };
+}
+const chosen = (wanted: PlacementRequest, nodes: PlacementNode[]) => {
+  const outcome = place(wanted, nodes);
+  return outcome.node === null ? outcome.reason : outcome.node.name;
+};
+
+describe('placement', () => {
+  it('takes the first by name where nothing else tells', () => {
+    assert.equal(chosen(request(), [node('b'), node('a')]), 'a');
+  });
+
+  it('prefers fewest copies of the instance to least load', () => {
+    const [a, b] = [node('a'), node('b')];
+    occupy(a, request());
+    for (let count = 0; count < 5; count++) occupy(b, request({ instanceId: 'two' }));
+    assert.equal(chosen(request(), [a, b]), 'b');
+  });
+
+  it('counts copies per capacity', () => {
+    const [small, large] = [node('a', { capacity: 4 }), node('b', { capacity: 16 })];
+    occupy(small, request());
+    occupy(large, request());
+    assert.equal(chosen(request(), [small, large]), 'b');
+  });
+
+  it('prefers least load, as weight per capacity, to evenness', () => {
+    const [a, b] = [node('a'), node('b')];
+    occupy(a, request({ instanceId: 'two', packageName: 'db', weight: 3 }));
+    occupy(b, request({ instanceId: 'three', weight: 2 }));
+    assert.equal(chosen(request(), [a, b]), 'b');
+  });
+
+  it('prefers the node whose component types become most even', () => {
+    const [a, b] = [node('a'), node('b')];
+    occupy(a, request({ instanceId: 'two' }));
+    occupy(a, request({ instanceId: 'three', packageName: 'db' }));
+    occupy(b, request({ instanceId: 'three', packageName: 'db' }));
+    occupy(b, request({ instanceId: 'four', packageName: 'db' }));
+    assert.equal(chosen(request({ packageName: 'db' }), [a, b]), 'b', 'one type only is perfectly even');
+    assert.equal(chosen(request({ packageName: 'web' }), [a, b]), 'a', 'three types once each');
+  });
+
+  it('spreads over the values of a label before it counts copies per node', () => {
+    const nodes = [
+      node('a', { labels: { zone: 'x' } }),
+      node('b', { labels: { zone: 'x' } }),
+      node('c', { labels: { zone: 'y' } }),
+    ];
+    const wanted = request({ spread: 'zone' });
+    const order = Array.from({ length: 4 }, () => {
+      const outcome = place(wanted, nodes);
+      assert.ok(outcome.node);
+      occupy(outcome.node, wanted);
+      return outcome.node.name;
+    });
+    assert.deepEqual(order, ['a', 'c', 'b', 'c']);
+  });
+
+  it('respects labels, anti-affinity and capacity, and says why no node will do', () => {
+    const labelled = node('a', { labels: { disk: 'ssd' } });
+    const full = node('b', { capacity: 1, labels: { disk: 'ssd' } });
+    occupy(full, request({ instanceId: 'two' }));
+    occupy(labelled, request({ instanceId: 'enemy' }));
+    const wanted = request({ labels: { disk: 'ssd' }, conflicts: new Set(['enemy']) });
+    assert.equal(
+      chosen(wanted, [labelled, full, node('c')]),
+      'no node takes it: a runs enemy, which must not share a node with it; b is full (1 of 1 used, 1 needed); c has not the label disk=ssd',
+    );
+    vacate(labelled, request({ instanceId: 'enemy' }));
+    assert.equal(chosen(wanted, [labelled, full]), 'a');
+    assert.equal(chosen(wanted, []), 'there is no node');
+  });
+
+  it('keeps copies on equal nodes within one of each other, whatever runs there', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 7 }),
+        fc.integer({ min: 0, max: 40 }),
+        fc.array(fc.nat(6)),
+        (size, copies, others) => {
+          const nodes = Array.from({ length: size }, (_, index) => node(`n${index}`, { capacity: 1_000 }));
+          for (const other of others)
+            occupy(nodes[other % size]!, request({ instanceId: 'other', weight: 5 }));
+          for (let count = 0; count < copies; count++) {
+            const outcome = place(request(), nodes);
+            assert.ok(outcome.node);
+            occupy(outcome.node, request());
+          }
+          const counts = nodes.map(item => item.copies.get('one') ?? 0);
+          assert.ok(Math.max(...counts) - Math.min(...counts) <= 1, String(counts));
+        },
+      ),
+    );
+  });
+});
