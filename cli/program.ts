@@ -3,21 +3,11 @@
  * runs. Exit codes: 0 ok, 1 failure, 2 usage.
  */
 import { Command, Option } from 'commander';
-import type { System } from '#core';
 import type { Scope } from '#http-api';
-import type { Interruptions } from './interruption.ts';
+import type { Environment } from './environment.ts';
 
 /** Not imported as a value: that would load all of the HTTP server for every command. */
 const scopes = ['read', 'deploy', 'admin'] satisfies Scope[];
-
-/** What commands may touch; tests give their own. */
-export interface Environment {
-  system: System;
-  interruptions: Interruptions;
-  cwd: string;
-  stdout: { write(text: string): unknown; isTTY?: boolean };
-  stderr: { write(text: string): unknown; isTTY?: boolean };
-}
 
 /** @throws CommanderError on wrong usage (after the message), HoldfastError when the command fails */
 export async function runProgram(words: readonly string[], environment: Environment): Promise<number> {

@@ -1,10 +1,17 @@
 /** The REST API of a host, as docs/api.md has it. Loaded when somebody first calls it. */
-import { DEFAULTS, HoldfastError, type HostLaunch, type HostStatus, type Settings, type System } from '#core';
+import {
+  DEFAULTS,
+  HoldfastError,
+  redactSettings,
+  type HostLaunch,
+  type HostStatus,
+  type Settings,
+  type System,
+} from '#core';
 import { createApi, type Api } from '#http-api';
 import type { HostControl, Role } from './control.ts';
 import type { HostLogger } from './log.ts';
 import { createMetrics, type HostCounters } from './metrics.ts';
-import { redactSettings } from './redaction.ts';
 import type { RequestHandler } from './server.ts';
 import { registerPackageRoutes } from './uploads.ts';
 import type { Workload } from './workload.ts';

@@ -18,6 +18,7 @@ import {
 } from '#core';
 import { verifyChannelKey, type OwnershipGuard } from '#ownership';
 import { sendError } from './error-response.ts';
+import { textOf } from './foreign.ts';
 import type { HostCounters } from './metrics.ts';
 import { isResponse, preparePlatform, sendFetchResponse, toFetchRequest } from './web-request.ts';
 
@@ -144,10 +145,10 @@ async function respond(
     // The client went away: there is nobody to tell, and nothing failed.
     if (response.destroyed && !response.headersSent) return;
     const known = asHoldfastError(cause);
-    // The component has had the request, so nobody can say that nothing was executed, as a 421 would. A connection that
-    // breaks tells the router just that: it sends again what is safe to repeat, and nothing else.
-    if (known.code === 'HF_NOT_OWNER') response.destroy();
-    else throw known;
+    // This host is the wrong one, but the component has had the request, so nobody can say that nothing was executed, as a 421
+    // would. A connection that breaks tells the router just that: it sends again what is safe to repeat, and nothing else.
+    if (known.code === 'HF_NOT_OWNER' || known.code === 'HF_FENCED') response.destroy();
+    throw known; // for the guard too: it gives a key back whose resource refuses the fence
   }
 }
 
@@ -155,12 +156,21 @@ async function respond(
 function asHoldfastError(cause: unknown): HoldfastError {
   // A package brings its own copy of the class, maybe of another version with other codes.
   if (cause instanceof HoldfastError && Object.hasOwn(errorTable, cause.code)) {
-    return cause.constructor === HoldfastError
+    const ours = cause.constructor === HoldfastError && Object.keys(cause.details).length === 0;
+    return ours
       ? cause
-      : new HoldfastError(cause.code, cause.message, { details: { ...cause.details }, cause });
+      : new HoldfastError(cause.code, textOf(cause), { details: asJson(cause.details), cause });
   }
-  const text = cause instanceof Error ? cause.message : String(cause);
-  return new HoldfastError('HF_COMPONENT_FAILED', text, { cause });
+  return new HoldfastError('HF_COMPONENT_FAILED', textOf(cause), { cause });
+}
+
+/** As far as an answer can carry it: a fence in the details, say, is no JSON. */
+function asJson(details: HoldfastError['details'] | undefined): Record<string, unknown> {
+  try {
+    return JSON.parse(JSON.stringify({ ...details })) as Record<string, unknown>;
+  } catch {
+    return {}; // the code and the message say the most
+  }
 }
 
 function header(request: IncomingMessage, name: string): string {

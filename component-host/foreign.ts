@@ -6,12 +6,21 @@ export async function foreign<Result>(phase: string, run: () => Promise<Result>)
   try {
     return await run();
   } catch (cause) {
-    const text = cause instanceof Error ? cause.message : String(cause);
+    const text = textOf(cause);
     const code = cause instanceof HoldfastError ? { code: cause.code } : {};
     throw new HoldfastError('HF_START_FAILED', `${phase} failed: ${text}`, {
       cause,
       details: { phase, cause: text, ...code },
     });
+  }
+}
+
+/** The text of what was thrown, which may be anything: also what has none. */
+export function textOf(cause: unknown): string {
+  try {
+    return cause instanceof Error ? String(cause.message) : String(cause);
+  } catch {
+    return 'something was thrown that has no text'; // its own toString threw, or it has none
   }
 }
 

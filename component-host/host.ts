@@ -99,6 +99,10 @@ export async function startHost({ launch, system, startMs = 30_000 }: HostOption
       configure: control.configure,
       start: () => control.start(),
       stop: () => control.stop(),
+      async letGo() {
+        await workload.letGo();
+        return status();
+      },
       shutdown,
     },
     onOrphaned(reason) {
@@ -161,6 +165,7 @@ export async function startHost({ launch, system, startMs = 30_000 }: HostOption
       host: launch.listenHost,
       firstPort: launch.firstPort,
       log,
+      system,
       onChannelRequest(request, response) {
         if (dataPlane) return dataPlane.handle(request, response);
         // Nothing was ever served here: the router means a host that had this port before.

@@ -15,5 +15,4 @@ export {
   type Part,
   type Step,
 } from './machine.ts';
-export { isHiddenName, redact, redactSettings, REDACTED } from './redaction.ts';
 export { parseLaunch, readLaunch } from './launch.ts';

@@ -53,7 +53,7 @@ async function loadPackage<Create>(
       { details: { entry: 'manifest.json', kind: manifest.kind, expected: kind } },
     );
   }
-  const checked = configure(manifest, settings) as Settings;
+  const checked = configure(manifest, settings, '$', { installed: true }) as Settings;
   const create = (await importExport(installed, manifest)) as Create;
   return { installed, manifest, settings: checked, create };
 }
@@ -66,7 +66,7 @@ async function readManifest(installed: InstalledPackage): Promise<Manifest> {
   } catch (cause) {
     throw failed(installed, `cannot read ${path}: ${textOf(cause)}`, cause);
   }
-  const manifest = parseManifest(text);
+  const manifest = parseManifest(text, { installed: true });
   const { packageName, packageVersion } = manifest;
   if (packageName !== installed.packageName || packageVersion !== installed.packageVersion) {
     throw new HoldfastError(

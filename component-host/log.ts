@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import pino, { type Logger as PinoLogger } from 'pino';
-import { redact } from './redaction.ts';
+import { redact } from '#core';
 
 export type HostLogger = PinoLogger;
 

@@ -2,9 +2,9 @@
  * The one port of a host. A request with the channel header goes to the data plane and never to the REST API; the REST
  * API (fastify and all that) is built when somebody first calls it, which most hosts never see.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { CHANNEL_HEADERS, HoldfastError, type Logger } from '#core';
+import { CHANNEL_HEADERS, createHttpServer, HoldfastError, type Logger, type System } from '#core';
 
 export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -13,6 +13,7 @@ export interface HostServerOptions {
   /** The first port to try; 0 for any free one. */
   firstPort: number;
   log: Logger;
+  system: System;
   onChannelRequest: RequestHandler;
   /** Builds the REST API. */
   createApi: () => Promise<RequestHandler>;
@@ -37,15 +38,16 @@ const keepAliveMs = 72_000;
 export async function listen(options: HostServerOptions): Promise<HostServer> {
   let dismissing = false;
   let api: Promise<RequestHandler> | undefined;
-  const server = createServer({
-    maxHeaderSize: headerBytesMax,
-    keepAliveTimeout: keepAliveMs,
-    requestTimeout: 0, // the router decides how long an upload may take
-  });
-  server.on('request', (request, response) => {
-    if (dismissing) response.setHeader('connection', 'close');
-    if (request.headers[CHANNEL_HEADERS.channel] !== undefined) options.onChannelRequest(request, response);
-    else void callApi(request, response);
+  const server = createHttpServer({
+    headerBytesMax,
+    keepAliveMs,
+    requestMs: 0, // the router decides how long an upload may take
+    newRequestId: () => options.system.random.id(16),
+    onRequest(request, response) {
+      if (dismissing) response.setHeader('connection', 'close');
+      if (request.headers[CHANNEL_HEADERS.channel] !== undefined) options.onChannelRequest(request, response);
+      else void callApi(request, response);
+    },
   });
 
   async function callApi(request: IncomingMessage, response: ServerResponse): Promise<void> {

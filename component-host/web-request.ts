@@ -29,6 +29,7 @@ export function preparePlatform(): void {
   const patched: typeof fetch = (input, init) =>
     native(typeof input === 'object' && '_request' in input ? (input._request as Request) : input, init);
   globalThis.fetch = Object.assign(patched, { holdfast: true });
+  void new Response('').text(); // the first one takes 20 ms and more, which no request shall pay for
 }
 
 /**
@@ -40,13 +41,15 @@ export function toFetchRequest(request: IncomingMessage, response: ServerRespons
   return new NodeRequest({ req: request, res: response, trustProxy: true }) as unknown as Request;
 }
 
-/** Whether a component's answer is one. Packages may bring their own class. */
+/** Whether a component's answer is one, and a final one. Packages may bring their own class. */
 export function isResponse(value: unknown): value is Response {
   return (
     typeof value === 'object' &&
     value !== null &&
     'status' in value &&
-    typeof value.status === 'number' &&
+    Number.isInteger(value.status) &&
+    (value.status as number) >= 200 &&
+    (value.status as number) < 600 &&
     'headers' in value &&
     'body' in value
   );
@@ -65,16 +68,15 @@ export async function sendFetchResponse(
   for (const [name, value] of answer.headers) {
     if (!hopByHop.has(name) && !name.startsWith(internalPrefix)) headers.push(name, value);
   }
+  const reader = readerOf(answer);
   // A length that the body does not keep to would shift the answers of the router's connection against its requests.
   response.strictContentLength = true;
-  response.writeHead(answer.status, answer.statusText, headers);
-  const { body } = answer;
-  if (body === null || request.method === 'HEAD') {
-    await body?.cancel();
+  writeHead(response, answer, headers);
+  if (reader === null || request.method === 'HEAD') {
+    await reader?.cancel();
     await end(response);
     return;
   }
-  const reader = body.getReader();
   const onClose = () => void reader.cancel().catch(() => {}); // the client is gone, and so is who would listen
   response.once('close', onClose);
   try {
@@ -88,6 +90,26 @@ export async function sendFetchResponse(
     throw error;
   } finally {
     response.off('close', onClose);
+  }
+}
+
+/** Null for no body. Before the head is sent, so that an answer that cannot be sent is a failure like any other. */
+function readerOf({ body, bodyUsed }: Response): ReadableStreamDefaultReader | null {
+  if (body === null) return null;
+  if (bodyUsed || body.locked)
+    throw new TypeError('the Response was used before; make a new one for each request');
+  return body.getReader();
+}
+
+/** @throws what Node says of a head that cannot be sent; then nothing of it is left in the response */
+function writeHead(response: ServerResponse, { status, statusText }: Response, headers: string[]): void {
+  const before = response.getHeaders();
+  try {
+    response.writeHead(status, statusText, headers);
+  } catch (error) {
+    for (const name of response.getHeaderNames()) if (!(name in before)) response.removeHeader(name);
+    response.statusMessage = '';
+    throw error;
   }
 }
 

@@ -155,6 +155,11 @@ export class Workload implements PartRunner {
     }
   }
 
+  /** Resolves when nothing is open any more of a session that was lost. */
+  async letGo(): Promise<void> {
+    await this.#guard?.letGo();
+  }
+
   /** For the end of the process: nothing is served from here on, whatever still runs. */
   abort(): void {
     this.#guard?.abort();

@@ -89,6 +89,8 @@ export interface HostMethods {
   /** Starts publisher, component, subscriptions, session; rolls back and rejects on failure. */
   start(): HostStatus;
   stop(): HostStatus;
+  /** Answers when nothing is open any more of a session that was lost. A frozen host does not answer, and is ended. */
+  letGo(): HostStatus;
   /** Stops gracefully within the time, then the process exits with 0. Resolves when stopped, before the exit. */
   shutdown(params: { graceMs: number }): HostStatus;
 }

@@ -1,6 +1,6 @@
 /**
  * Identifiers that must not be mixed. A brand costs nothing at runtime; `as` at the border (parsing, generation)
- * is the only place that makes one. Words: docs/glossary in docs/architecture.md.
+ * is the only place that makes one.
  */
 
 declare const brand: unique symbol;
@@ -16,7 +16,7 @@ export type SessionId = Branded<string, 'SessionId'>;
 export type InstanceId = Branded<string, 'InstanceId'>;
 /** Strictly increases with every new owner of a key. A string of digits on the wire. */
 export type Fence = Branded<bigint, 'Fence'>;
-/** A canonical resource key, see `canonicalKey` in ownership. */
+/** A canonical resource key, see `router/canonical-path.ts`. */
 export type ResourceKey = Branded<string, 'ResourceKey'>;
 
 /** A fence from the wire or a file. Throws RangeError unless it is a canonical positive integer below 2^63. */

@@ -9,15 +9,24 @@ export * from './identifiers.ts';
 export { DEFAULTS, LIMITS } from './limits.ts';
 export { errorTable, type ErrorCode, type ErrorEntry } from './errors/table.ts';
 export { fromErrorBody, HoldfastError, toErrorBody, type ErrorBody } from './errors/holdfast-error.ts';
+export {
+  acceptableRequestId,
+  answerOnSocket,
+  createHttpServer,
+  type HttpServerOptions,
+} from './http/http-server.ts';
 export { createSystem, isoTime, type Clock, type Random, type System, type Timers } from './system/system.ts';
 export { createFakeSystem, type FakeSystem } from './system/fake-system.ts';
 export * from './system/durable-file.ts';
+export { FOLDER_LOCK_FILES, lockFolder, type FolderLock } from './system/folder-lock.ts';
 export * from './system/process-table.ts';
 export { socketPath } from './system/socket-path.ts';
-export { isSecretName } from './secret-names.ts';
+export { canonicalJson } from './canonical-json.ts';
+export { isSecretName, redact, REDACTED, redactSettings } from './redaction.ts';
 export {
   compileSchema,
   describeProblem,
+  isDeeperThan,
   jsonPath,
   toProblems,
   type CompileOptions,
@@ -28,14 +37,5 @@ export type { Manifest, ManifestDocument } from './manifest/schema.ts';
 export { configure, deepFreeze, parseManifest } from './manifest/manifest.ts';
 export type { ClusterSettingsDocument } from './settings/schema.ts';
 export { IDENTIFIER_FORM, PACKAGE_NAME_FORM, VERSION_FORM } from './patterns.ts';
-export {
-  fillInstance,
-  parseSettings,
-  settingsEtag,
-  type ClusterSettings,
-  type InstanceSettings,
-  type NodeSettings,
-  type PackageReference,
-  type ParsedSettings,
-  type RouteSettings,
-} from './settings/settings.ts';
+export type * from './settings/model.ts';
+export { fillInstance, parseSettings, settingsEtag, type ParsedSettings } from './settings/settings.ts';

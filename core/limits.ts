@@ -20,6 +20,10 @@ export const DEFAULTS = {
 export const LIMITS = {
   keyBytesMax: 1_024,
   settingsBytesMax: 4 * 1024 * 1024,
+  /** How deep arrays and objects of a document may lie in each other. */
+  documentDepthMax: 100,
+  /** How long checking the schema of a package, or settings by it, may hold up the process. */
+  schemaCheckMsMax: 1_000,
   sessionTtlMsMin: 500,
   sessionTtlMsMax: 300_000,
 } as const;

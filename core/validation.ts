@@ -1,6 +1,7 @@
 /** JSON Schema checks with messages that show the path, the value and what was expected. */
+import { createContext, Script } from 'node:vm';
 import { Ajv, type ErrorObject } from 'ajv';
-import { isSecretName, withoutSecrets } from './secret-names.ts';
+import { isSecretName, redact, REDACTED } from './redaction.ts';
 
 /** One thing that is wrong. `path` is a JSON path like `$.routes[0].pathPrefix`. */
 export interface Problem {
@@ -18,34 +19,79 @@ export interface CompileOptions {
   useDefaults?: boolean;
   /** Checks what is there and lets required values be missing. */
   partial?: boolean;
+  /** For schemas of strangers: compiling, and each check, ends after this with an Error. Costs a thread for that long. */
+  timeMsMax?: number;
 }
 
-const problemsMax = 50;
+/** More of them help nobody, and make a page of each mistake that was made many times. */
+export const PROBLEMS_MAX = 50;
 
 /** Compiles a JSON Schema (draft-07). Throws Error when the schema itself is not valid. Formats are not checked. */
 export function compileSchema(schema: object, options: CompileOptions = {}): Validate {
+  // An asynchronous one answers with a promise, which would pass for "valid".
+  if ('$async' in schema) throw new Error('$async is not supported');
+  const { timeMsMax } = options;
+  const bounded = <Result>(run: () => Result) => (timeMsMax === undefined ? run() : within(timeMsMax, run));
+  const validate = bounded(() => {
+    const ajv = compilerFor(options.useDefaults ?? false);
+    const compiled = ajv.compile(schema);
+    ajv.removeSchema(schema); // it would be kept for as long as the process lives
+    return compiled;
+  });
+  return value =>
+    bounded(() => {
+      if (validate(value)) return [];
+      const errors = validate.errors ?? [];
+      return toProblems(options.partial ? errors.filter(error => error.keyword !== 'required') : errors);
+    });
+}
+
+/** Ends what never would: a pattern that backtracks for ever, a list that is compared with itself. */
+function within<Result>(timeMsMax: number, run: () => Result): Result {
+  try {
+    return new Script('run()').runInContext(createContext({ run }), { timeout: timeMsMax }) as Result;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw error;
+    compilers.clear(); // ended in the middle of its work, a compiler is good for nothing
+    throw new Error(`checking it takes longer than ${timeMsMax} ms`, { cause: error });
+  }
+}
+
+/** Whether arrays and objects lie more than `depthMax` deep in each other: most code that walks them recurses. */
+export function isDeeperThan(value: unknown, depthMax: number): boolean {
+  let level = [value];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > depthMax) return true;
+    level = level
+      .filter(item => typeof item === 'object' && item !== null)
+      .flatMap(Object.values) as unknown[];
+  }
+  return false;
+}
+
+const compilers = new Map<boolean, Ajv>();
+
+/** One for all schemas: each new one compiles the meta-schema again, which takes longer than our schemas do. */
+function compilerFor(useDefaults: boolean): Ajv {
+  const known = compilers.get(useDefaults);
+  if (known) return known;
   const ajv = new Ajv({
     allErrors: true,
     verbose: true,
-    useDefaults: options.useDefaults ?? false,
+    useDefaults,
     strict: false,
     allowUnionTypes: true,
     validateFormats: false,
     logger: false,
+    addUsedSchema: false, // schemas of strangers may have the same $id
   });
-  // An asynchronous one answers with a promise, which would pass for "valid".
-  if ('$async' in schema) throw new Error('$async is not supported');
-  const validate = ajv.compile(schema);
-  return value => {
-    if (validate(value)) return [];
-    const errors = validate.errors ?? [];
-    return toProblems(options.partial ? errors.filter(error => error.keyword !== 'required') : errors);
-  };
+  compilers.set(useDefaults, ajv);
+  return ajv;
 }
 
 /** Ajv's errors (made with `allErrors` and `verbose`) in our words; at most 50. */
 export function toProblems(errors: readonly ErrorObject[]): Problem[] {
-  return dropUnionNoise(errors).slice(0, problemsMax).map(toProblem);
+  return dropUnionNoise(errors).slice(0, PROBLEMS_MAX).map(toProblem);
 }
 
 /** `$.a[0]["odd name"]` from path segments. */
@@ -64,10 +110,10 @@ export function describeProblem(problem: Problem): string {
 
 /** Of an `anyOf` that failed as a whole, keeps only the summary and not one error for each branch. */
 function dropUnionNoise(errors: readonly ErrorObject[]): ErrorObject[] {
-  const unions = errors.filter(error => error.keyword === 'anyOf' || error.keyword === 'oneOf');
-  return errors.filter(
-    error => !unions.some(union => error !== union && error.schemaPath.startsWith(`${union.schemaPath}/`)),
-  );
+  const failed = errors.filter(error => error.keyword === 'anyOf' || error.keyword === 'oneOf');
+  // As many as the schema has unions, however often they failed.
+  const unions = [...new Set(failed.map(union => `${union.schemaPath}/`))];
+  return errors.filter(error => !unions.some(union => error.schemaPath.startsWith(union)));
 }
 
 function toProblem(error: ErrorObject): Problem {
@@ -158,8 +204,8 @@ function describeBranch(branch: SchemaBranch): string {
 /** Values in messages are shown, but not pages of them, and no secrets. */
 function show(value: unknown, path: readonly (string | number)[]): unknown {
   const shown = path.some(segment => segment === 'env' || isSecretName(String(segment)))
-    ? '[redacted]'
-    : withoutSecrets(value);
+    ? REDACTED
+    : redact(value);
   const text = JSON.stringify(shown);
   if (text === undefined || text.length <= 200) return shown;
   return `${text.slice(0, 200)}…`;

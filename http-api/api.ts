@@ -10,9 +10,18 @@ import fastify, {
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
-  type FastifyServerFactory,
 } from 'fastify';
-import { describeProblem, HoldfastError, toErrorBody, toProblems, type ErrorCode, type System } from '#core';
+import {
+  acceptableRequestId,
+  createHttpServer,
+  describeProblem,
+  HoldfastError,
+  LIMITS,
+  toErrorBody,
+  toProblems,
+  type ErrorCode,
+  type System,
+} from '#core';
 import { allows, scopeOf, type Scope } from './token.ts';
 
 declare module 'fastify' {
@@ -36,14 +45,18 @@ export interface ApiOptions {
   /** The text for `/metrics`, in Prometheus' format. */
   metrics: () => string | Promise<string>;
   bodyLimitBytes?: number;
-  serverFactory?: FastifyServerFactory;
 }
 
 export type Api = FastifyInstance;
 
+const headerBytesMax = 16 * 1024;
+const keepAliveMs = 72_000;
+/** The largest upload over a slow line. */
+const requestMs = 600_000;
+
 /** Makes an API that does not listen yet. */
 export async function createApi(options: ApiOptions): Promise<Api> {
-  const app = build(options, options.serverFactory);
+  const app = build(options);
   let openapi: Promise<object> | undefined;
 
   app.get('/openapi.json', { config: { scope: 'read' }, schema: { hide: true } as object }, () => {
@@ -68,17 +81,30 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   return app;
 }
 
-function build(options: ApiOptions, serverFactory?: FastifyServerFactory): FastifyInstance {
+function build(options: ApiOptions): FastifyInstance {
+  const newRequestId = () => options.system.random.id(16);
   const app = fastify({
     loggerInstance: options.logger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: options.bodyLimitBytes ?? 1024 * 1024,
-    requestIdHeader: 'x-request-id',
-    genReqId: () => options.system.random.id(16),
-    routerOptions: { maxParamLength: 2_048 },
+    requestIdHeader: false,
+    genReqId: request => acceptableRequestId(request.headers['x-request-id']) ?? newRequestId(),
+    // A key, percent-encoded.
+    routerOptions: { maxParamLength: 3 * LIMITS.keyBytesMax },
     forceCloseConnections: 'idle',
     ajv: { customOptions: { coerceTypes: 'array', removeAdditional: false, allErrors: true, verbose: true } },
-    ...(serverFactory ? { serverFactory } : {}),
+    serverFactory: handler =>
+      createHttpServer({ headerBytesMax, keepAliveMs, requestMs, newRequestId, onRequest: handler }),
+    frameworkErrors(error, request, reply) {
+      // No hook has run for a URL that the library refused.
+      reply.header('x-request-id', request.id);
+      try {
+        authorize(request, 'read');
+        send(reply, toHoldfastError(error));
+      } catch (refusal) {
+        send(reply, refusal as HoldfastError);
+      }
+    },
   });
 
   app.addHook('onRequest', async (request, reply) => {
@@ -87,6 +113,7 @@ function build(options: ApiOptions, serverFactory?: FastifyServerFactory): Fasti
     const needed = request.is404 ? 'read' : (request.routeOptions.config.scope ?? 'admin');
     if (needed !== 'public') authorize(request, needed);
   });
+  acceptEmptyBodies(app);
   app.setNotFoundHandler((request, reply) => {
     send(
       reply,
@@ -119,6 +146,21 @@ function build(options: ApiOptions, serverFactory?: FastifyServerFactory): Fasti
       );
     }
   }
+}
+
+/** A request that says what it does not send (`curl -X PUT -H 'content-type: application/json'`, `-d ''`) sends nothing. */
+function acceptEmptyBodies(app: FastifyInstance): void {
+  const parse = app.getDefaultJsonParser('error', 'error');
+  app.removeContentTypeParser('application/json');
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    if (body.length === 0) done(null, undefined);
+    else void parse(request, body.toString(), done);
+  });
+  app.addContentTypeParser('*', (request, _payload, done) => {
+    if (request.headers['content-length'] === '0') return done(null, undefined);
+    const type = request.headers['content-type'] ?? 'without one';
+    done(new HoldfastError('HF_MEDIA_TYPE', `this content type is not one that is taken here: ${type}`));
+  });
 }
 
 function send(reply: FastifyReply, error: HoldfastError): void {

@@ -1,3 +1,4 @@
 /** What all HTTP APIs of Holdfast have in common. */
 export { createApi, type Api, type ApiOptions } from './api.ts';
+export { acceptUploads, UPLOAD_TYPES, withUpload } from './upload.ts';
 export { allows, issueToken, SCOPES, scopeOf, type Scope } from './token.ts';

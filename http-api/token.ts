@@ -22,7 +22,7 @@ export function scopeOf(token: string, secret: string, nowMs: number): Scope | n
   const [prefix, scope, expiry, signature, ...rest] = token.split('.');
   const claims = `${prefix}.${scope}.${expiry}`;
   if (!equal(signature ?? '', sign(secret, claims)) || prefix !== 'hf1' || rest.length > 0) return null;
-  if (expiry !== '0' && Number(expiry) * 1000 <= nowMs) return null;
+  if (expiry !== '0' && !(Number(expiry) * 1000 > nowMs)) return null; // also when it is no number
   return SCOPES.find(known => known === scope) ?? null;
 }
 

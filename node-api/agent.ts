@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { createApi, type Api } from '#http-api';
 import { connectCoordination, ensureCoordinator } from '#ownership';
 import { openPackageStore } from '#package-manager';
-import { DEFAULTS, HoldfastError, isoTime, type HostStatus } from '#core';
+import { DEFAULTS, HoldfastError, isoTime, lockFolder, type HostStatus, type System } from '#core';
 import type { NodeContext } from './api/context.ts';
 import { nodeRoutes } from './api/routes.ts';
 import { createEventLog } from './observation/event-log.ts';
@@ -16,7 +16,6 @@ import { createMetrics } from './observation/metrics.ts';
 import { createProcessStatistics } from './observation/process-stats.ts';
 import { resolveOptions, type NodeAgentOptions, type ResolvedOptions } from './options.ts';
 import { prepareFolders } from './state-folders.ts';
-import { lockDataDirectory } from './store/data-lock.ts';
 import { openProcessStore } from './store/process-store.ts';
 import { createEntries, usesPackage } from './supervision/entries.ts';
 import type { HostProcess } from './supervision/host-process.ts';
@@ -39,8 +38,11 @@ export interface NodeAgent {
   close(how: { stopHosts: boolean }): Promise<void>;
 }
 
-const logLimitEveryMs = 30_000;
+/** A process that does nothing but write fills some hundred megabytes in a second. */
+const logLimitEveryMs = 2_000;
 const lastAnswersMs = 500;
+/** Well below the two seconds that requests are held beyond a session's time. */
+const letGoMs = 1_000;
 
 /**
  * Starts the agent of one node; resolves when it answers and has taken over what an earlier agent left.
@@ -60,7 +62,7 @@ export async function startNodeAgent(given: NodeAgentOptions): Promise<NodeAgent
 async function assemble(options: ResolvedOptions, opened: AsyncDisposableStack): Promise<NodeAgent> {
   const { system, log, dataDirectory, stateRoot } = options;
   await prepareFolders(dataDirectory);
-  const lock = await lockDataDirectory(dataDirectory);
+  const lock = lockFolder(dataDirectory);
   opened.defer(() => lock.release());
 
   const [store, coordinator] = await Promise.all([
@@ -108,7 +110,7 @@ async function assemble(options: ResolvedOptions, opened: AsyncDisposableStack):
       });
     },
   });
-  const metrics = createMetrics({ entries, packages, events, spares: () => spares.all().length });
+  const metrics = createMetrics({ entries, packages, events, spares: spares.ready });
   const supervisor = new Supervisor({
     system,
     store,
@@ -162,15 +164,15 @@ async function assemble(options: ResolvedOptions, opened: AsyncDisposableStack):
   }
   opened.defer(
     watchExpiredSessions(coordination.directory, options.nodeName, processId => {
-      const host = hosts.get(processId);
-      if (host && !host.endExpected) host.kill('killed by its agent: its session had expired');
+      void endUnlessItLetsGo(system, hosts.get(processId));
     }),
   );
+  let limiting: Promise<void> | null = null;
   opened.defer(
     system.timers.every(logLimitEveryMs, () => {
-      limitLogs(join(dataDirectory, 'hosts')).catch((error: unknown) => {
-        log.warn({ err: error }, 'cannot limit the log files of hosts');
-      });
+      limiting ??= limitLogs(join(dataDirectory, 'hosts'))
+        .catch((error: unknown) => log.warn({ err: error }, 'cannot limit the log files of hosts'))
+        .finally(() => (limiting = null));
     }),
   );
   spares.refill();
@@ -210,6 +212,14 @@ async function assemble(options: ResolvedOptions, opened: AsyncDisposableStack):
     closing.abort();
     await opened.disposeAsync();
   }
+}
+
+/** A session expires with its host frozen, or with the coordinator out of reach: then the host is fine, and goes on. */
+async function endUnlessItLetsGo(system: System, host: HostProcess | undefined): Promise<void> {
+  if (!host || host.endExpected) return;
+  await within(system, letGoMs, host.hello); // an adopted one may be about to connect
+  if ((await host.letsGo(letGoMs)) || host.endExpected) return;
+  host.kill('killed by its agent: its session had expired');
 }
 
 /** The current version of the host package, unless it cannot be used: a start says so, spares just wait. */

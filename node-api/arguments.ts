@@ -1,6 +1,6 @@
 /** The words that `node-api/main.ts` is called with. Pure. */
 import { parseArgs } from 'node:util';
-import { HoldfastError } from '#core';
+import { HoldfastError, IDENTIFIER_FORM } from '#core';
 
 export interface NodeArguments {
   name: string;
@@ -20,7 +20,7 @@ export interface NodeArguments {
 export function parseNodeArguments(words: readonly string[]): NodeArguments {
   const values = read(words);
   return {
-    name: pattern('--name', values.name, /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$/),
+    name: pattern('--name', values.name, new RegExp(IDENTIFIER_FORM.pattern)),
     listen: address(values.listen),
     data: required('--data', values.data),
     stateRoot: required('--state-root', values['state-root']),

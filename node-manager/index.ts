@@ -38,3 +38,4 @@ export { nextFailure } from './planning/failures.ts';
 export { nextAttemptMs, step, type LeadershipEvent, type LeadershipState } from './leadership/machine.ts';
 export { decideSettings, sha256Of, type FileFacts, type SettingsDecision } from './settings/decision.ts';
 export { asPlainJson, setPackageVersion } from './settings/edit.ts';
+export { packageProblems } from './settings/package-checks.ts';

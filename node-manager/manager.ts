@@ -32,6 +32,7 @@ import { createObserver } from './cluster/observer.ts';
 import { createPackageCatalog } from './cluster/package-catalog.ts';
 import { createReconciler } from './cluster/reconciler.ts';
 import { createLeadership } from './leadership/leadership.ts';
+import { packageProblems } from './settings/package-checks.ts';
 import { createSettingsKeeper } from './settings/settings-keeper.ts';
 
 /** Settings of the package `node-manager`; see its manifest for defaults. */
@@ -126,6 +127,12 @@ export function createNodeManager(context: ManagerContext, system: System): Node
       observedOnce && observer.nodes().some(node => node.state === 'ready')
         ? new Set(catalog.entries().map(entry => entry.packageName))
         : null,
+    packageProblems: checked =>
+      packageProblems(
+        checked,
+        catalog.entries(),
+        observer.nodes().flatMap(node => node.packages),
+      ),
     mayWrite: leads,
     onChange: onSettings,
   });

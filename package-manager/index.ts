@@ -1,5 +1,6 @@
 /** Packages: validated, stored in versions side by side, rolled back, removed, checked. See docs/architecture.md. */
 export { openPackageStore } from './package-store.ts';
+export { packageInfo } from './store-contract.ts';
 export type {
   PackageStore,
   PackageStoreOptions,

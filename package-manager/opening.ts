@@ -5,7 +5,7 @@
  */
 import { mkdir, readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { compileSchema, HoldfastError, type Logger } from '#core';
+import { compileSchema, FOLDER_LOCK_FILES, HoldfastError, type Logger } from '#core';
 import { Low } from 'lowdb';
 import semver from 'semver';
 import {
@@ -19,7 +19,6 @@ import {
 } from './catalog.ts';
 import { createDurableAdapter, type DurableAdapterOptions } from './durable-adapter.ts';
 import type { StoreLayout } from './layout.ts';
-import { isClaim } from './store-lock.ts';
 import { catalogVersion, readRecord } from './version-record.ts';
 
 /** @throws HoldfastError HF_STATE_UNUSABLE when the folder holds something else: it would be swept away */
@@ -27,7 +26,9 @@ export async function prepareFolder(layout: StoreLayout): Promise<void> {
   await mkdir(layout.root, { recursive: true, mode: 0o700 });
   const found = await readdir(layout.root);
   const isStore = found.some(name => ['catalog.json', 'catalog.json.backup', 'archives'].includes(name));
-  const foreign = found.filter(name => !isClaim(name) && name !== 'staging' && !isTemporaryCatalog(name));
+  const foreign = found.filter(
+    name => !FOLDER_LOCK_FILES.includes(name) && name !== 'staging' && !isTemporaryCatalog(name),
+  );
   if (!isStore && foreign.length > 0) {
     throw new HoldfastError(
       'HF_STATE_UNUSABLE',

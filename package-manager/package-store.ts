@@ -3,12 +3,12 @@
  * says so has been written, and not before; files are put in place before that and removed after it. So a crash at
  * any point leaves either the old state or the new one, and the next opening sweeps the rest.
  *
- * One process owns a store (store-lock.ts) and its changes run one after the other; only the receiving of archives,
+ * One process owns a store (a folder lock) and its changes run one after the other; only the receiving of archives,
  * which can be slow, happens side by side.
  */
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { deepFreeze, HoldfastError, isoTime, syncDirectory } from '#core';
+import { deepFreeze, HoldfastError, isoTime, lockFolder, syncDirectory, type FolderLock } from '#core';
 import type { Low } from 'lowdb';
 import { createQueue, forEachBounded } from './bounded.ts';
 import { fileSource } from './byte-source.ts';
@@ -44,7 +44,6 @@ import type {
   StoreStep,
   VerifyResult,
 } from './store-contract.ts';
-import { lockStore } from './store-lock.ts';
 import { checkVersion, recheckVersion, type VersionHealth } from './version-health.ts';
 
 /**
@@ -55,15 +54,15 @@ export async function openPackageStore(options: PackageStoreOptions): Promise<Pa
   const layout = storeLayout(resolve(options.directory));
   try {
     await prepareFolder(layout);
-    const release = await lockStore(layout.root, options.system);
+    const lock = lockFolder(layout.root);
     try {
       const database = await openCatalog(layout, options.log, options.onStep);
       await sweep(layout, database.data);
-      const store = new DiskPackageStore(options, layout, database, release);
+      const store = new DiskPackageStore(options, layout, database, lock);
       await store.verify();
       return store;
     } catch (error) {
-      await release();
+      lock.release();
       throw error;
     }
   } catch (error) {
@@ -75,7 +74,7 @@ class DiskPackageStore implements PackageStore {
   readonly #options: PackageStoreOptions;
   readonly #layout: StoreLayout;
   readonly #database: Low<Catalog>;
-  readonly #release: () => Promise<void>;
+  readonly #lock: FolderLock;
   readonly #rules: InspectionRules;
   readonly #queue = createQueue();
   /** What was committed last; `#database.data` may be one ahead while it is written. */
@@ -83,16 +82,11 @@ class DiskPackageStore implements PackageStore {
   readonly #health = new Map<string, VersionHealth>();
   #closing: Promise<void> | null = null;
 
-  constructor(
-    options: PackageStoreOptions,
-    layout: StoreLayout,
-    database: Low<Catalog>,
-    release: () => Promise<void>,
-  ) {
+  constructor(options: PackageStoreOptions, layout: StoreLayout, database: Low<Catalog>, lock: FolderLock) {
     this.#options = options;
     this.#layout = layout;
     this.#database = database;
-    this.#release = release;
+    this.#lock = lock;
     this.#catalog = deepFreeze(database.data);
     this.#rules = {
       limits: { ...defaultPackageLimits, ...options.limits },
@@ -189,7 +183,7 @@ class DiskPackageStore implements PackageStore {
   }
 
   close(): Promise<void> {
-    this.#closing ??= this.#queue.run(this.#release);
+    this.#closing ??= this.#queue.run(async () => this.#lock.release());
     return this.#closing;
   }
 

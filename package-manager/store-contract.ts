@@ -29,6 +29,11 @@ export interface StoredPackage extends PackageInfo {
   directory: string;
 }
 
+/** What may be told outside: where the files lie is nobody's business. */
+export function packageInfo({ directory: _directory, ...info }: StoredPackage): PackageInfo {
+  return info;
+}
+
 export interface VerifyResult {
   checked: number;
   corrupt: StoredPackage[];

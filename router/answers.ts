@@ -4,7 +4,6 @@
  * unread data makes TCP throw the answer away.
  */
 import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { Duplex } from 'node:stream';
 import { HoldfastError, toErrorBody, type ErrorBody, type ErrorCode, type System } from '#core';
 
 /** An error whose status differs from its code's usual one. */
@@ -51,18 +50,6 @@ export function answerError(
   };
   const stop = system.timers.after(lingerMs, finish, { keepAlive: true });
   request.on('end', finish).on('close', finish);
-}
-
-/** The same on a bare connection, which ends with it: where Node's parser has no response to write to. */
-export function answerOnSocket(socket: Duplex, error: HoldfastError | StatedError, requestId: string): void {
-  const body = JSON.stringify(errorBody(error));
-  socket.end(
-    `HTTP/1.1 ${error.statusCode} ${STATUS_CODES[error.statusCode]}\r\n` +
-      'content-type: application/json; charset=utf-8\r\n' +
-      `content-length: ${Buffer.byteLength(body)}\r\n` +
-      `x-request-id: ${requestId}\r\n` +
-      `connection: close\r\n\r\n${body}`,
-  );
 }
 
 /** The length of the body that the request announces: 0 for none, null when it is chunked. */

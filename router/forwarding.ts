@@ -191,7 +191,7 @@ class Journey {
           failed: this.#failed,
           failures: this.#failures,
         },
-        () => this.#gone,
+        () => this.#gone || this.#uploadProblem !== null,
       );
       if (finding.found) return finding.target;
       return finding.reason === 'no-owner'

@@ -2,15 +2,22 @@
  * The HTTP server: limits, what is answered without an owner (health page, malformed requests, no route, upgrades), and
  * a stop that lets requests in flight finish.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { HoldfastError, type Logger, type System } from '#core';
-import { answerError, answerOnSocket, type StatedError } from './answers.ts';
+import {
+  acceptableRequestId,
+  answerOnSocket,
+  createHttpServer,
+  HoldfastError,
+  toErrorBody,
+  type Logger,
+  type System,
+} from '#core';
+import { answerError, type StatedError } from './answers.ts';
 import { canonicalTarget } from './canonical-path.ts';
 import type { Counters } from './counters.ts';
 import type { Forward } from './forwarding.ts';
-import { acceptableRequestId } from './headers.ts';
 import { healthHtml, wantsHtml, type HealthPage } from './health-page.ts';
 import { findRoute } from './route-table.ts';
 import type { Routing } from './routing.ts';
@@ -36,26 +43,7 @@ export interface FrontDoorDeps {
 }
 
 const headerBytesMax = 16 * 1024;
-const headersTimeoutMs = 15_000;
 const keepAliveMs = 65_000;
-
-const parserErrors: Record<string, StatedError> = {
-  HPE_HEADER_OVERFLOW: {
-    statusCode: 431,
-    code: 'HF_HEADERS_TOO_LARGE',
-    message: `the header block must be at most ${headerBytesMax} bytes long`,
-  },
-  ERR_HTTP_REQUEST_TIMEOUT: {
-    statusCode: 408,
-    code: 'HF_REQUEST_INVALID',
-    message: 'the request did not arrive in time',
-  },
-};
-const malformed: StatedError = {
-  statusCode: 400,
-  code: 'HF_REQUEST_INVALID',
-  message: 'this is not a well-formed HTTP/1.1 request',
-};
 
 export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
   const { settings, system, log, counters, forward, routing } = deps;
@@ -133,33 +121,23 @@ export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
   function refuseOnSocket(request: IncomingMessage, socket: Duplex, message: string): void {
     socket.on('error', () => socket.destroy());
     const id = acceptableRequestId(request.headers['x-request-id']) ?? newId();
-    answerOnSocket(socket, new HoldfastError('HF_NOT_IMPLEMENTED', message), id);
+    answerOnSocket(socket, toErrorBody(new HoldfastError('HF_NOT_IMPLEMENTED', message)), id);
   }
 
-  const server: Server = createServer(
-    {
-      maxHeaderSize: headerBytesMax,
-      headersTimeout: headersTimeoutMs,
-      // Uploads may take long; `request-body.ts` watches that they move.
-      requestTimeout: 0,
-      keepAliveTimeout: keepAliveMs,
-      connectionsCheckingInterval: 5_000,
-      noDelay: true,
-      // Other upgrades (h2c) are offers that a server may pass over.
-      shouldUpgradeCallback: request => request.headers.upgrade?.toLowerCase() === 'websocket',
-    },
-    (request, response) => onRequest(request, response, false),
-  );
-  server.on('checkContinue', (request, response) => onRequest(request, response, true));
+  const server = createHttpServer({
+    headerBytesMax,
+    keepAliveMs,
+    requestMs: 0, // uploads may take long; `request-body.ts` watches that they move
+    newRequestId: newId,
+    onRequest: (request, response) => onRequest(request, response, false),
+    onExpectation: (request, response) => onRequest(request, response, true),
+    // Other upgrades (h2c) are offers that a server may pass over.
+    shouldUpgrade: request => request.headers.upgrade?.toLowerCase() === 'websocket',
+  });
   server.on('upgrade', (request, socket) => {
     refuseOnSocket(request, socket, 'WebSocket upgrades are not passed on yet');
   });
   server.on('connect', (request, socket) => refuseOnSocket(request, socket, 'CONNECT is not supported'));
-  server.on('clientError', (error: Error & { code?: string }, socket) => {
-    const answering = [...active].some(response => response.req.socket === socket && response.headersSent);
-    if (!socket.writable || error.code === 'ECONNRESET' || answering) return void socket.destroy();
-    answerOnSocket(socket, parserErrors[error.code ?? ''] ?? malformed, newId());
-  });
 
   return {
     listen() {

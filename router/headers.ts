@@ -48,6 +48,9 @@ function kindOf(name: string): RequestHeader {
 /** Framing and routing do not go away because a client lists them in `Connection`. */
 const notOptional = new Set(['host', 'content-length', 'close', 'keep-alive']);
 
+/** What a component can make a URL of without its path becoming another. */
+const hostForm = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?$/;
+
 export interface ClientFacts {
   requestId: string;
   /** Host of an absolute-form target; wins over the header. */
@@ -59,7 +62,7 @@ export interface ClientFacts {
 
 /**
  * The request's headers for the owner, flat; without those of the channel.
- * @throws HoldfastError HF_REQUEST_INVALID for a second Host, which two readers could take differently
+ * @throws HoldfastError HF_REQUEST_INVALID for a second Host or one that is none, which two readers could take differently
  */
 export function requestHeaders(raw: readonly string[], client: ClientFacts): string[] {
   const headers: string[] = [];
@@ -96,6 +99,9 @@ export function requestHeaders(raw: readonly string[], client: ClientFacts): str
     }
   }
   if (hosts > 1) throw new HoldfastError('HF_REQUEST_INVALID', 'there must be one Host header');
+  if (host && !hostForm.test(host)) {
+    throw new HoldfastError('HF_REQUEST_INVALID', 'the Host must be a name or address, and maybe a port');
+  }
   const kept = named === null ? headers : without(headers, named);
   if (host !== null) kept.push('host', host);
   kept.push('x-request-id', client.requestId, 'x-forwarded-for', forwardedFor + client.remoteAddress);
@@ -138,11 +144,6 @@ export function responseHeaders(
   }
   passed.push(CHANNEL_HEADERS.owner, facts.owner, 'x-request-id', facts.requestId);
   return passed;
-}
-
-/** The client's own id if it is one that a log can hold. */
-export function acceptableRequestId(value: string | string[] | undefined): string | null {
-  return typeof value === 'string' && /^[\w.:@/+=-]{1,128}$/.test(value) ? value : null;
 }
 
 function connectionOptions(value: string, into: Set<string> | null): Set<string> | null {

@@ -48,6 +48,9 @@ export interface OwnerSearch {
   search(quest: Quest, cancelled: () => boolean): Promise<Finding>;
 }
 
+/** A look that the deadline cuts off sooner than this says nothing about the directory. */
+const fairLookMs = 1_000;
+
 /** So many failures may follow each other quickly; after that every look at the directory is preceded by a pause. */
 const quickFailuresMax = 3;
 
@@ -64,13 +67,14 @@ export function createOwnerSearch(deps: {
     return session && { ...session, claim: null };
   }
 
-  type Look = Target | 'no-owner' | 'coordination-unavailable';
+  /** `late`: the deadline came before the answer. */
+  type Look = Target | 'no-owner' | 'coordination-unavailable' | 'late';
 
   async function look(quest: Quest, leftMs: number): Promise<Look> {
     const { pool, place } = quest;
     if (owners.kind(pool) === 'unknown') {
       const answered = await place.until(owners.refresh(), leftMs);
-      if (!answered) return 'coordination-unavailable';
+      if (!answered) return answered === undefined ? 'late' : 'coordination-unavailable';
     }
     switch (owners.kind(pool)) {
       case 'unknown':
@@ -87,7 +91,7 @@ export function createOwnerSearch(deps: {
     if (cached) return targetOf(cached);
     try {
       const outcome = await place.until(owners.claim(pool, key), leftMs);
-      if (!outcome) return 'coordination-unavailable';
+      if (!outcome) return 'late';
       return outcome.owned && !owners.isEnded(outcome.claim.sessionId) ? targetOf(outcome.claim) : 'no-owner';
     } catch (error) {
       if (error instanceof HoldfastError && error.code === 'HF_COORDINATION_UNAVAILABLE') {
@@ -113,6 +117,7 @@ export function createOwnerSearch(deps: {
     async search(quest, cancelled) {
       const { pool, place, failed, failures } = quest;
       let reason: 'no-owner' | 'coordination-unavailable' = 'no-owner';
+      let answered = false;
       let paused = false;
       for (let tries = Math.max(0, failures - 1); ; tries++) {
         const leftMs = quest.deadlineMs - system.clock.monotonicMs();
@@ -124,8 +129,13 @@ export function createOwnerSearch(deps: {
           }
           if (seen.claim) owners.refuse(seen.claim); // so that the next look asks the directory
           reason = 'no-owner';
+          answered = true;
+        } else if (seen === 'late') {
+          if (!answered || leftMs >= fairLookMs) reason = 'coordination-unavailable';
+          continue; // the time is over, or the request is
         } else {
           reason = seen;
+          answered = true;
           // The listing tells of sessions whose opening was missed.
           if (seen === 'no-owner' && owners.kind(pool) === 'balanced') void owners.refresh();
         }

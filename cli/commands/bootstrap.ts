@@ -5,7 +5,7 @@ import { createMasterClient, createNodeClient } from '#client';
 import { HoldfastError, parseSettings } from '#core';
 import { findStateRoot, readToken, tokenPathOf } from '../cluster-location.ts';
 import { jsonLine } from '../output.ts';
-import type { Environment } from '../program.ts';
+import type { Environment } from '../environment.ts';
 import { packBuiltIn, systemPackages } from '../up/built-in.ts';
 import { startManager } from '../up/manager-start.ts';
 import { managerAddress, uriOf } from '../up/plan.ts';
@@ -26,7 +26,7 @@ export async function runBootstrap(
   const node = createNodeClient({ uri: options.node, token });
   const packages = await packBuiltIn(systemPackages);
   const master = managerAddress(settings);
-  const manager = await startManager({ node, packages, settingsFile, master });
+  const manager = await startManager({ node, packages, settings, settingsFile });
   const masterUri = uriOf(master);
   await waitForMaster(createMasterClient({ uri: masterUri, token }), {
     system,

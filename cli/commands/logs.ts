@@ -2,7 +2,7 @@
 import { HoldfastError, type MasterHost } from '#core';
 import { connectToCluster, type ConnectOptions } from '../cluster-location.ts';
 import { jsonLine } from '../output.ts';
-import type { Environment } from '../program.ts';
+import type { Environment } from '../environment.ts';
 
 export async function runLogs(
   target: string,

@@ -3,20 +3,21 @@
  * agent to adopt (or end by themselves after their grace time), unless `--stop-hosts` says otherwise.
  */
 import { mkdir } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { pino } from 'pino';
 import { HoldfastError } from '#core';
 import { parseNodeArguments, startNodeAgent } from '#node-api';
-import { readToken, STATE_FOLDER } from '../cluster-location.ts';
+import { findStateRoot, readToken } from '../cluster-location.ts';
 import { EXIT } from '../failure.ts';
-import type { Environment } from '../program.ts';
+import type { Environment } from '../environment.ts';
 
 export async function runNode(
   options: { name: string; listen: string; data: string; tokenFile?: string; stopHosts?: boolean },
   { cwd, interruptions, stdout, stderr, system }: Environment,
 ): Promise<number> {
   const dataDirectory = resolve(cwd, options.data);
-  const stateRoot = stateRootAbove(dataDirectory) ?? dataDirectory;
+  // Shared with the other nodes of its machine, if there is one.
+  const stateRoot = (await findStateRoot(dataDirectory)) ?? dataDirectory;
   const tokenFile = resolve(cwd, options.tokenFile ?? join(stateRoot, 'token'));
   const { name, listen } = parseNodeArguments(
     ['--name', options.name, '--listen', options.listen, '--data', dataDirectory].concat([
@@ -48,14 +49,6 @@ export async function runNode(
   stderr.write(stopHosts ? 'stopping with all hosts\n' : 'stopping; hosts are left for the next agent\n');
   await agent.close({ stopHosts });
   return EXIT.ok;
-}
-
-/** The state root that a node shares with others of its machine: the nearest `.holdfast` above its folder. */
-function stateRootAbove(directory: string): string | null {
-  for (let folder = directory; folder !== dirname(folder); folder = dirname(folder)) {
-    if (basename(folder) === STATE_FOLDER) return folder;
-  }
-  return null;
 }
 
 async function openLog(dataDirectory: string, nodeName: string) {

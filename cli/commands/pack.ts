@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { jsonLine, shownPath, size } from '../output.ts';
 import { packFolder } from '../pack/pack.ts';
-import type { Environment } from '../program.ts';
+import type { Environment } from '../environment.ts';
 
 export async function runPack(
   folder: string,

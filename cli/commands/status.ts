@@ -1,20 +1,20 @@
 /** `holdfast status`: what the master says about the cluster. */
-import type { MasterStatus } from '#core';
+import type { MasterHost, MasterStatus } from '#core';
 import { connectToCluster, type ConnectOptions } from '../cluster-location.ts';
 import { jsonLine, table } from '../output.ts';
-import type { Environment } from '../program.ts';
+import type { Environment } from '../environment.ts';
 
 export async function runStatus(
   options: ConnectOptions & { json?: boolean },
   { cwd, stdout }: Environment,
 ): Promise<void> {
   const { master } = await connectToCluster(cwd, options);
-  const status = await master.status();
-  stdout.write(options.json ? jsonLine(status) : `${describeStatus(status)}\n`);
+  const [status, hosts] = await Promise.all([master.status(), master.hosts()]);
+  stdout.write(options.json ? jsonLine({ ...status, hosts }) : `${describeStatus(status, hosts)}\n`);
 }
 
 /** The status as text. Pure. */
-export function describeStatus(status: MasterStatus): string {
+export function describeStatus(status: MasterStatus, hosts: readonly MasterHost[]): string {
   const leader = status.leader ? `led by ${status.leader.nodeName}` : 'without a leader';
   const parts = [
     `Cluster ${status.clusterName}, ${leader}`,
@@ -30,6 +30,17 @@ export function describeStatus(status: MasterStatus): string {
         Object.keys(instance.versions).join(', ') || (instance.packageVersion ?? '-'),
         `${instance.running}/${instance.desired}`,
         instance.nodes.join(', ') || '-',
+      ]),
+    ]),
+    table([
+      ['PROCESS', 'PID', 'INSTANCE', 'STATE', 'KEYS', 'RESTARTS'],
+      ...hosts.map(host => [
+        host.processId,
+        host.pid === null ? '-' : String(host.pid),
+        host.component?.instanceId ?? '-',
+        host.state,
+        host.host ? String(host.host.ownedKeys) : '-',
+        String(host.restarts),
       ]),
     ]),
   ];

@@ -3,7 +3,7 @@ import { HoldfastError } from '#core';
 import { issueToken, type Scope } from '#http-api';
 import { findStateRoot, readToken, tokenPathOf, type ConnectOptions } from '../cluster-location.ts';
 import { jsonLine } from '../output.ts';
-import type { Environment } from '../program.ts';
+import type { Environment } from '../environment.ts';
 
 type TokenOptions = Pick<ConnectOptions, 'tokenFile'>;
 

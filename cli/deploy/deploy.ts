@@ -6,7 +6,7 @@ import { HoldfastError, type Manifest, type MasterStatus, type System } from '#c
 import { readPackage } from '#package-manager';
 import { connectToCluster, type ConnectOptions } from '../cluster-location.ts';
 import { jsonLine, size } from '../output.ts';
-import type { Environment } from '../program.ts';
+import type { Environment } from '../environment.ts';
 import { judgeRoll } from './roll.ts';
 import { instancesOf, suggestion, withInstance, type DesiredInstance } from './settings-edit.ts';
 

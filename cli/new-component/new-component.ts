@@ -1,9 +1,9 @@
 /** `holdfast new component <name>`: a folder with a small component that `pack` and `deploy` take as it is. */
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
-import { HoldfastError } from '#core';
+import { HoldfastError, PACKAGE_NAME_FORM } from '#core';
 import { jsonLine } from '../output.ts';
-import type { Environment } from '../program.ts';
+import type { Environment } from '../environment.ts';
 import { entryName, filesOf, type Template } from './templates.ts';
 
 /** The types that an author needs, in one file without imports. */
@@ -45,7 +45,7 @@ export async function runNewComponent(
  * @throws HoldfastError HF_USAGE for a name that no package may have, or a folder that is not empty
  */
 export async function createComponent(directory: string, template: Template): Promise<string[]> {
-  if (!/^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/.test(template.name)) {
+  if (!new RegExp(PACKAGE_NAME_FORM.pattern).test(template.name)) {
     throw new HoldfastError(
       'HF_USAGE',
       `"${template.name}" cannot name a package: lower-case letters, digits, dot, dash and underscore, at most 64`,

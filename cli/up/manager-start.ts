@@ -2,10 +2,10 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { NodeClient } from '#client';
-import { HoldfastError, type ProcessInfo } from '#core';
+import { HoldfastError, type ClusterSettings, type ProcessInfo, type StartProcessRequest } from '#core';
 import type { PackedPackage } from '../pack/pack.ts';
 import { systemPackages } from './built-in.ts';
-import type { Address } from './plan.ts';
+import { managerAddress } from './plan.ts';
 
 /**
  * Idempotent: a manager that runs with the same package and settings is answered instead of a second one.
@@ -14,28 +14,36 @@ import type { Address } from './plan.ts';
 export async function startManager(options: {
   node: NodeClient;
   packages: ReadonlyMap<string, PackedPackage>;
+  settings: ClusterSettings;
   /** Absolute path. */
   settingsFile: string;
-  master: Address;
 }): Promise<ProcessInfo> {
-  const { node, packages } = options;
+  const { node, packages, settings, settingsFile } = options;
   await Promise.all(systemPackages.map(name => upload(node, packageNamed(packages, name))));
-  const settings = {
-    settingsFile: options.settingsFile,
-    host: options.master.host,
-    port: options.master.port,
-  };
   const { manifest, sha256 } = packageNamed(packages, 'node-manager');
+  const request = managerRequest(settings, settingsFile);
   const generation = createHash('sha256')
-    .update(JSON.stringify([settings, sha256]))
+    .update(JSON.stringify([request, sha256]))
     .digest('hex')
     .slice(0, 12);
   return node.start('node-manager', {
+    ...request,
     settingsId: `node-manager/0/${generation}`,
-    instanceId: 'node-manager',
     version: manifest.packageVersion,
-    settings,
   });
+}
+
+/** A manager as the settings declare it; they need not. Pure. */
+export function managerRequest(settings: ClusterSettings, settingsFile: string): StartProcessRequest {
+  const declared = settings.componentInstances.find(instance => instance.packageName === 'node-manager');
+  const memoryMb = declared?.resources.memoryMb ?? null;
+  return {
+    instanceId: 'node-manager',
+    settings: { ...declared?.settings, settingsFile, ...managerAddress(settings) },
+    ...(declared ? { env: declared.env, restart: declared.restart } : {}),
+    ...(memoryMb === null ? {} : { memoryMb }),
+    sessionTtlMs: settings.sessionTtlMs,
+  };
 }
 
 /**

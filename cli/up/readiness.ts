@@ -3,7 +3,7 @@ import type { MasterClient } from '#client';
 import { HoldfastError, type MasterStatus, type System } from '#core';
 import { problemsOf } from '../commands/status.ts';
 
-const pollMs = 50;
+const pollMs = 100;
 /** How long problems must last until nobody waits for them to pass. */
 const failingMs = 3_000;
 const settingsPollMs = 2_000;

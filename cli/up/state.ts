@@ -1,12 +1,11 @@
 /**
- * The state folder of a cluster that `up` runs: its mode, the token, the lock against a second `up`, and the note about
- * the last run. What is half written is either mended safely, and said, or refused with the way to mend it.
+ * The state folder of a cluster that `up` runs: its mode, the token, and the lock against a second `up`, which also tells
+ * how the last run ended. What is half written is either mended safely, and said, or refused with the way to mend it.
  */
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, readFile, rm, stat } from 'node:fs/promises';
+import { chmod, mkdir, readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
-import { HoldfastError, writeFileDurably } from '#core';
+import { HoldfastError, lockFolder, writeFileDurably } from '#core';
 
 export interface State {
   /** Absolute. */
@@ -18,36 +17,21 @@ export interface State {
   /** What was mended, in words. */
   repairs: string[];
   /** Notes that this run ended well and lets the next one in. Idempotent. */
-  release(): Promise<void>;
+  release(): void;
 }
 
 /** @throws HoldfastError HF_STATE_UNUSABLE, HF_ALREADY_RUNNING */
 export async function openState(root: string): Promise<State> {
   const repairs: string[] = [];
   await prepareFolder(root, repairs);
-  const unlock = await lock(root);
+  const lock = lockFolder(root);
+  const { abandoned } = lock;
   try {
-    const runFile = join(root, 'up.json');
-    const crashed = (await stat(runFile).catch(() => null)) !== null;
     const tokenPath = join(root, 'token');
     const token = await ensureToken(tokenPath, repairs);
-    await writeFileDurably(runFile, JSON.stringify({ pid: process.pid }));
-    let released = false;
-    return {
-      root,
-      tokenPath,
-      token,
-      crashed,
-      repairs,
-      async release() {
-        if (released) return;
-        released = true;
-        await rm(runFile, { force: true });
-        unlock();
-      },
-    };
+    return { root, tokenPath, token, crashed: abandoned, repairs, release: () => lock.release() };
   } catch (error) {
-    unlock();
+    lock.release({ abandoned });
     throw error;
   }
 }
@@ -64,41 +48,6 @@ async function prepareFolder(root: string, repairs: string[]): Promise<void> {
     }
   } catch (cause) {
     throw unusable(root, cause, `make ${dirname(root)} writable, or choose another folder with --state`);
-  }
-}
-
-/**
- * The lock is one that the kernel releases with the process: an exclusive transaction on an empty database, never
- * committed. So there is no stale lock to judge.
- */
-async function lock(root: string): Promise<() => void> {
-  const path = join(root, 'up.lock');
-  let database: DatabaseSync;
-  try {
-    database = new DatabaseSync(path, { timeout: 0 });
-  } catch (cause) {
-    throw unusable(path, cause, `make ${root} writable, or choose another folder with --state`);
-  }
-  try {
-    database.exec('BEGIN EXCLUSIVE');
-  } catch (cause) {
-    database.close();
-    if (!/locked|busy/i.test((cause as Error).message)) {
-      throw unusable(path, cause, 'remove this file; it holds nothing');
-    }
-    throw new HoldfastError('HF_ALREADY_RUNNING', `${await runningName(root)} runs on ${root} already`, {
-      cause,
-    });
-  }
-  return () => database.close();
-}
-
-async function runningName(root: string): Promise<string> {
-  try {
-    const { pid } = JSON.parse(await readFile(join(root, 'up.json'), 'utf8')) as { pid: number };
-    return `another holdfast up (pid ${pid})`;
-  } catch {
-    return 'another holdfast up'; // it is just starting
   }
 }
 

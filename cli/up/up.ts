@@ -11,7 +11,7 @@ import { endCoordinator, ensureCoordinator } from '#ownership';
 import { clusterFilePath, STATE_FOLDER, type ClusterFile } from '../cluster-location.ts';
 import { EXIT } from '../failure.ts';
 import { jsonLine, shownPath } from '../output.ts';
-import type { Environment } from '../program.ts';
+import type { Environment } from '../environment.ts';
 import { startAgents, type Agents } from './agents.ts';
 import { packBuiltIn } from './built-in.ts';
 import { dropOutdated, startManager } from './manager-start.ts';
@@ -84,7 +84,7 @@ export async function up(options: UpOptions, environment: Environment): Promise<
     if (interruptions.asked.aborted) say('stopping');
     await stopAll(agents, environment);
     if (agents) await endCoordinator(state.root, system);
-    await state.release();
+    state.release();
   }
   return EXIT.ok;
 }
@@ -131,7 +131,7 @@ async function bringUp(start: Start, agents: Agents): Promise<ClusterFile> {
     const dropped = await Promise.all(nodes.map(node => dropOutdated(node, packages)));
     for (const name of new Set(dropped.flat()))
       say(`${name} was changed without a new version; replaced on the nodes`);
-    await startManager({ node: nodes[0]!, packages, settingsFile, master: plan.master });
+    await startManager({ node: nodes[0]!, packages, settings, settingsFile });
     await waitForMaster(master, { system, signal, timeoutMs: masterTimeoutMs });
   })();
   const problems = manager.then(() =>

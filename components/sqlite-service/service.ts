@@ -4,10 +4,17 @@ import { join } from 'node:path';
 import type { Component, ComponentContext } from '#core';
 import { createDatabaseHandler } from './database-handler.ts';
 import { databaseFileName } from './file-name.ts';
-import { findLauncher } from './parent-death.ts';
+import { findLauncher } from './launcher.ts';
+import { isLocked } from './sql-failure.ts';
 import { readSettings } from './settings.ts';
 import { createSqlProcess, type SqlProcess } from './sql-process.ts';
 import type { Target } from './worker-protocol.ts';
+
+/**
+ * How often an opening may find the file locked, for half a second each time. An owner that was frozen in the middle of a
+ * write keeps its lock until its agent has ended it, a second or so after its session.
+ */
+const openAttemptsMax = 6;
 
 /** @param file the module to start as a SQL process */
 export function createService(context: ComponentContext, file: string): Component {
@@ -29,7 +36,7 @@ export function createService(context: ComponentContext, file: string): Componen
   return {
     stop,
     async start(signal) {
-      const launcher = await findLauncher();
+      const launcher = await findLauncher(settings.maxBytes);
       signal.throwIfAborted();
       const { openDatabases, maxRows, maxBytes, deadlineMs, maxQueued } = settings;
       processes = Array.from({ length: settings.processes }, () =>
@@ -56,11 +63,18 @@ export function createService(context: ComponentContext, file: string): Componen
         fence: resource.fence,
       };
       const process = processFor(resource.key);
-      resource.assertOwned();
-      await process.call(
-        { type: 'open', target, mustExist: resource.hadOwner === true },
-        { right: resource.signal },
-      );
+      for (let attempt = 1; ; attempt++) {
+        resource.assertOwned();
+        try {
+          await process.call(
+            { type: 'open', target, mustExist: resource.hadOwner === true },
+            { right: resource.signal },
+          );
+          break;
+        } catch (error) {
+          if (attempt === openAttemptsMax || !isLocked(error)) throw error;
+        }
+      }
       return createDatabaseHandler({
         resource,
         target,

@@ -6,9 +6,18 @@ interface SqliteError extends Error {
   errstr: string;
 }
 
+/** BUSY, LOCKED */
+const lockCodes = [5, 6];
+
 /** SQLite's extended result code, or null if the error is not SQLite's. */
 export function sqliteCode(error: unknown): number | null {
   return error instanceof Error && 'errcode' in error ? (error as SqliteError).errcode : null;
+}
+
+/** Whether this is what `toServiceError` made of a file that another process holds locked. */
+export function isLocked(error: unknown): boolean {
+  if (!(error instanceof ServiceError) || typeof error.details.sqliteCode !== 'number') return false;
+  return lockCodes.includes(error.details.sqliteCode & 0xff);
 }
 
 /** @param refusal why the service refused the statement, if it did */
@@ -26,6 +35,11 @@ export function toServiceError(error: unknown, refusal: string | null): ServiceE
     case 6: // LOCKED
       return new ServiceError('HF_UNAVAILABLE', `another process holds the database: ${message}`, details);
     case 7: // NOMEM
+      return new ServiceError(
+        'HF_CAPACITY',
+        `${message}: this needs more than the SQL process may have; ask for less (fewer columns, shorter values)`,
+        details,
+      );
     case 13: // FULL
       return new ServiceError('HF_CAPACITY', message, details);
     case 8: // READONLY

@@ -1,6 +1,7 @@
 /**
  * One SQL process as its host sees it: a queue in front, one call at a time, a deadline for each. The process is kept
- * running; when it ends for whatever reason, a fresh one takes the rest of the queue.
+ * running; when it ends for whatever reason, a fresh one takes the rest of the queue, after what the old one was
+ * reading, or opening, when it ended: that does no harm twice.
  *
  * ```
  * absent ──spawn──▶ starting ──ready──▶ ready ──exit──▶ absent (and at once starting again)
@@ -10,7 +11,7 @@
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import type { Logger } from '#core';
-import type { Launcher } from './parent-death.ts';
+import type { Launcher } from './launcher.ts';
 import { ServiceError } from './service-error.ts';
 import {
   SQL_WORKER_FLAG,
@@ -59,6 +60,8 @@ interface Job {
   call: WorkerCall;
   signals: CallSignals;
   onAbort: () => void;
+  /** Its process ended under it already; it may not be the one who ends them all. */
+  repeated: boolean;
   resolve: (answer: Answer) => void;
   reject: (error: Error) => void;
 }
@@ -129,13 +132,18 @@ export function createSqlProcess(options: SqlProcessOptions): SqlProcess {
     }
     if (ended.running) {
       const { job, verdict } = finish(ended.running);
-      job.reject(
-        verdict ??
+      if (verdict) job.reject(verdict);
+      else if (job.repeated || mayHaveWritten(job.call)) {
+        job.reject(
           new ServiceError(
             'HF_OUTCOME_UNKNOWN',
             'the SQL process ended while it ran this; it was either committed whole or not at all',
           ),
-      );
+        );
+      } else {
+        job.repeated = true;
+        enqueue(job, 'first');
+      }
     }
     if (!ended.running?.verdict) options.log.warn({ pid: child.pid, reason }, 'SQL process ended');
     spawn(); // kept warm
@@ -161,6 +169,14 @@ export function createSqlProcess(options: SqlProcessOptions): SqlProcess {
     child.send(job.call, () => {});
   }
 
+  function enqueue(job: Job, place: 'first' | 'last'): void {
+    if (place === 'first') waiting.unshift(job);
+    else waiting.push(job);
+    const { right } = job.signals;
+    if (right?.aborted) abort(job);
+    else right?.addEventListener('abort', job.onAbort, { once: true });
+  }
+
   /** Ends the process for the sake of the call that it runs. */
   function end(verdict: ServiceError): void {
     if (state.name !== 'ready' || !state.running) return;
@@ -175,10 +191,12 @@ export function createSqlProcess(options: SqlProcessOptions): SqlProcess {
       refuse(job, new ServiceError('HF_NOT_OWNER', 'the right to the key ended before this was executed'));
     } else if (state.name === 'ready' && state.running?.job === job) {
       end(
-        new ServiceError(
-          'HF_OUTCOME_UNKNOWN',
-          'the right to the key ended while this ran; it was either committed whole or not at all',
-        ),
+        mayHaveWritten(job.call)
+          ? new ServiceError(
+              'HF_OUTCOME_UNKNOWN',
+              'the right to the key ended while this ran; it was either committed whole or not at all',
+            )
+          : new ServiceError('HF_NOT_OWNER', 'the right to the key ended while this was read'),
       );
     }
   }
@@ -202,10 +220,8 @@ export function createSqlProcess(options: SqlProcessOptions): SqlProcess {
         );
       }
       return new Promise((resolve, reject) => {
-        const job: Job = { call, signals, resolve, reject, onAbort: () => abort(job) };
-        waiting.push(job);
-        if (signals.right?.aborted) return abort(job);
-        signals.right?.addEventListener('abort', job.onAbort, { once: true });
+        const job: Job = { call, signals, resolve, reject, onAbort: () => abort(job), repeated: false };
+        enqueue(job, 'last');
         pump();
       });
     },
@@ -222,6 +238,11 @@ export function createSqlProcess(options: SqlProcessOptions): SqlProcess {
       await endGently(last.child, signal);
     },
   };
+}
+
+/** An opening that was committed already refuses its own fence, and then the host takes a higher one. */
+function mayHaveWritten(call: WorkerCall): boolean {
+  return call.type === 'execute' && !call.input.readOnly;
 }
 
 /** Lets it close its files; kills it when the signal aborts first. */

@@ -64,11 +64,10 @@ function readParameters(parameters: unknown, path: string): Parameters {
     };
   }
   if (!isRecord(parameters)) throw invalid(path, parameters, 'an array, or an object for named parameters');
-  const values: Record<string, SQLInputValue> = {};
-  for (const [name, value] of Object.entries(parameters)) {
-    values[name] = toSqlite(value, `${path}.${name}`);
-  }
-  return Object.keys(values).length === 0 ? { kind: 'none' } : { kind: 'named', values };
+  const named = Object.entries(parameters).map(
+    ([name, value]) => [name, toSqlite(value, `${path}.${name}`)] as const,
+  );
+  return named.length === 0 ? { kind: 'none' } : { kind: 'named', values: Object.fromEntries(named) };
 }
 
 function refuseUnknown(rest: Record<string, unknown>, path: string, known: string[]): void {

@@ -100,9 +100,12 @@ function compile(connection: Connection, text: string) {
   return { statement, length: statement.sourceSQL.length, effects: guard.effects };
 }
 
+/** What may stand before a statement; it takes one way to match, however many comments there are. */
+const explanation = /^(?:[\s;]|--[^\n]*\n|\/\*[^*]*\*+(?:[^/*][^*]*\*+)*\/)*explain\b/i;
+
 /** EXPLAIN compiles a write and does not run it. */
 function explains(statement: StatementSync): boolean {
-  return /^(?:[\s;]|--[^\n]*\n|\/\*[^]*?\*\/)*explain\b/i.test(statement.sourceSQL);
+  return explanation.test(statement.sourceSQL);
 }
 
 /** Whether anything but comments follows; what does not compile counts as something. */

@@ -3,6 +3,7 @@
  * host ends this process when a call takes too long; SQLite rolls back what was not committed. It must never outlive
  * its host, because it holds locks on the files: the kernel kills it with the host where it can, else a thread does.
  */
+import { DatabaseSync } from 'node:sqlite';
 import { Worker } from 'node:worker_threads';
 import { describe } from './description.ts';
 import { createFile, inFencedTransaction, installFence } from './fence.ts';
@@ -30,6 +31,15 @@ export function serveSql(options: WorkerOptions): void {
   });
   process.on('message', (call: WorkerCall) => send(answer(databases, call, options)));
   send({ type: 'ready' });
+  warmUp();
+}
+
+/** The first statement of a process is slow; better now than while a client waits for a key to move here. */
+function warmUp(): void {
+  const database = new DatabaseSync(':memory:');
+  database.exec('CREATE TABLE warm (id INTEGER PRIMARY KEY); INSERT INTO warm VALUES (1)');
+  database.prepare('SELECT id FROM warm').all();
+  database.close();
 }
 
 function answer(databases: OpenDatabases, call: WorkerCall, options: WorkerOptions): WorkerReply {

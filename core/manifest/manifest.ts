@@ -1,13 +1,22 @@
 /** Reads a package's manifest: older spellings normalised, checked, defaults filled in. Pure. */
 import { HoldfastError } from '../errors/holdfast-error.ts';
-import { compileSchema, describeProblem, type Problem, type Validate } from '../validation.ts';
+import { LIMITS } from '../limits.ts';
+import { compileSchema, describeProblem, isDeeperThan, type Problem, type Validate } from '../validation.ts';
 import manifestSchema from './manifest.schema.json' with { type: 'json' };
 import type { Manifest, ManifestDocument } from './schema.ts';
 
 let validate: Validate | undefined;
 
+/** How far a package is to be trusted. */
+export interface Trust {
+  /** It was checked when it was installed: then its schema is not checked again, and used without a limit of time. */
+  installed?: boolean;
+}
+
+const tooDeep = `nothing deeper than ${LIMITS.documentDepthMax} levels`;
+
 /** @throws HoldfastError HF_PACKAGE_INVALID with `details.problems` */
-export function parseManifest(text: string): Manifest {
+export function parseManifest(text: string, { installed = false }: Trust = {}): Manifest {
   let document: unknown;
   try {
     document = JSON.parse(text.replace(/^\uFEFF/, ''));
@@ -17,12 +26,13 @@ export function parseManifest(text: string): Manifest {
   if (typeof document !== 'object' || document === null || Array.isArray(document)) {
     throw invalid([{ path: '$', value: document, expected: 'object' }]);
   }
+  if (isDeeperThan(document, LIMITS.documentDepthMax)) throw invalid([{ path: '$', expected: tooDeep }]);
   const normalised = normalise(document as Record<string, unknown>);
   validate ??= compileSchema(manifestSchema);
   const problems = [...validate(normalised), ...checkPaths(normalised)];
   if (problems.length > 0) throw invalid(problems);
   const manifest = normalised as ManifestDocument;
-  checkConfigurationSchema(manifest);
+  if (!installed) checkConfigurationSchema(manifest);
   return {
     ...manifest,
     contentRoot: manifest.contentRoot ?? 'content',
@@ -67,9 +77,12 @@ function checkPaths(document: Record<string, unknown>): Problem[] {
 
 function checkConfigurationSchema(manifest: ManifestDocument): void {
   if (!manifest.configurationSchema) return;
-  let validateDefaults: Validate;
+  let problems: Problem[];
   try {
-    validateDefaults = compileSchema(manifest.configurationSchema, { partial: true });
+    const timeMsMax = LIMITS.schemaCheckMsMax;
+    const validateDefaults = compileSchema(manifest.configurationSchema, { partial: true, timeMsMax });
+    // What the defaults leave out an instance may bring; what they hold must be right.
+    problems = validateDefaults(manifest.defaultConfiguration ?? {});
   } catch (cause) {
     throw invalid([
       {
@@ -78,8 +91,6 @@ function checkConfigurationSchema(manifest: ManifestDocument): void {
       },
     ]);
   }
-  // What the defaults leave out an instance may bring; what they hold must be right.
-  const problems = validateDefaults(manifest.defaultConfiguration ?? {});
   if (problems.length > 0) {
     throw invalid(
       problems.map(problem => ({ ...problem, path: `$.defaultConfiguration${problem.path.slice(1)}` })),
@@ -106,23 +117,28 @@ export function configure(
   manifest: Pick<Manifest, 'packageName' | 'defaultConfiguration' | 'configurationSchema'>,
   settings: Readonly<Record<string, unknown>>,
   at = '$',
+  { installed = false }: Trust = {},
 ): Readonly<Record<string, unknown>> {
-  const merged = structuredClone({ ...manifest.defaultConfiguration, ...settings });
-  if (manifest.configurationSchema) {
-    const problems = compileSchema(manifest.configurationSchema, { useDefaults: true })(merged).map(
-      problem => ({
-        ...problem,
-        path: at + problem.path.slice(1),
-      }),
+  const { packageName, defaultConfiguration, configurationSchema } = manifest;
+  const refuse = (problems: Problem[]) =>
+    new HoldfastError(
+      'HF_SETTINGS_INVALID',
+      `settings for ${packageName}: ${problems.map(describeProblem).join('; ')}`,
+      { details: { packageName, problems } },
     );
+  if (isDeeperThan(settings, LIMITS.documentDepthMax)) throw refuse([{ path: at, expected: tooDeep }]);
+  const merged = structuredClone({ ...defaultConfiguration, ...settings });
+  if (configurationSchema) {
+    let problems: Problem[];
+    try {
+      const limit = installed ? {} : { timeMsMax: LIMITS.schemaCheckMsMax };
+      problems = compileSchema(configurationSchema, { useDefaults: true, ...limit })(merged);
+    } catch (cause) {
+      const expected = `settings that the configurationSchema can check (${(cause as Error).message})`;
+      throw refuse([{ path: at, expected }]);
+    }
     if (problems.length > 0) {
-      throw new HoldfastError(
-        'HF_SETTINGS_INVALID',
-        `settings for ${manifest.packageName}: ${problems.map(describeProblem).join('; ')}`,
-        {
-          details: { packageName: manifest.packageName, problems },
-        },
-      );
+      throw refuse(problems.map(problem => ({ ...problem, path: at + problem.path.slice(1) })));
     }
   }
   return deepFreeze(merged);

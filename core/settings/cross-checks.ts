@@ -1,7 +1,7 @@
 /** What a schema cannot say about the settings: names that must be unique or point somewhere, numbers that must fit. Pure. */
 import { jsonPath, type Problem } from '../validation.ts';
+import type { ClusterSettings } from './model.ts';
 import type { ClusterSettingsDocument } from './schema.ts';
-import type { ClusterSettings } from './settings.ts';
 
 /** Looked at before defaults are filled in, because those are taken from the URIs. */
 export function uriProblems(document: ClusterSettingsDocument): Problem[] {
@@ -60,6 +60,7 @@ export function crossChecks(settings: ClusterSettings, knownPackages: ReadonlySe
     });
   }
   const ids = new Set(settings.componentInstances.map(instance => instance.id));
+  const anId = `the id of an instance (${someOf(ids) || 'there is none'})`;
   settings.routes.forEach((route, index) => {
     if (route.pathPrefix.split('/').some(segment => segment === '.' || segment === '..')) {
       problems.push({
@@ -72,7 +73,7 @@ export function crossChecks(settings: ClusterSettings, knownPackages: ReadonlySe
       problems.push({
         path: jsonPath(['routes', index, 'componentInstanceId']),
         value: route.componentInstanceId,
-        expected: `the id of an instance (${[...ids].join(', ') || 'there is none'})`,
+        expected: anId,
       });
     }
     if (route.resourceKey.segments !== null && route.resourceKey.from !== 'path') {
@@ -83,6 +84,9 @@ export function crossChecks(settings: ClusterSettings, knownPackages: ReadonlySe
       });
     }
   });
+  const named =
+    knownPackages &&
+    new Set([...settings.componentPackages.map(reference => reference.name), ...knownPackages]);
   settings.componentInstances.forEach((instance, index) => {
     const { backoffMs, backoffMaxMs } = instance.restart;
     if (backoffMaxMs < backoffMs) {
@@ -101,11 +105,7 @@ export function crossChecks(settings: ClusterSettings, knownPackages: ReadonlySe
         });
       }
     });
-    if (knownPackages) {
-      const named = new Set([
-        ...settings.componentPackages.map(reference => reference.name),
-        ...knownPackages,
-      ]);
+    if (named) {
       const expected = 'a package in componentPackages or one that was uploaded';
       if (!named.has(instance.packageName)) {
         problems.push({
@@ -124,6 +124,13 @@ export function crossChecks(settings: ClusterSettings, knownPackages: ReadonlySe
     }
   });
   return problems;
+}
+
+/** The first twenty, and how many more there are. */
+function someOf(names: ReadonlySet<string>): string {
+  const shown = [...names].slice(0, 20);
+  const more = names.size - shown.length;
+  return shown.join(', ') + (more > 0 ? ` and ${more} more` : '');
 }
 
 function duplicates<Item>(

@@ -134,6 +134,20 @@ const ComponentInstance = Type.Object(
     concurrency: Type.Optional(
       Type.Integer({ minimum: 0, default: 0, description: 'Requests served at once per key; 0: no bound.' }),
     ),
+    idleMs: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        default: 0,
+        description: 'Closes a resource that nobody asked for so long; 0: never. Without effect yet.',
+      }),
+    ),
+    onAuthorityLoss: Type.Optional(
+      Type.Union([Type.Literal('stop'), Type.Literal('serveFenced')], {
+        default: 'stop',
+        description:
+          'While the coordination store is away past the deadline: stop serving, or let fenced resources go on (without effect yet).',
+      }),
+    ),
     ports: Type.Optional(
       Type.Array(port, {
         description: 'Ports for copies that listen themselves: copy i gets ports[i] as `settings.port`.',

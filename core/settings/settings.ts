@@ -3,75 +3,14 @@ import { createHash } from 'node:crypto';
 import { HoldfastError } from '../errors/holdfast-error.ts';
 import { DEFAULTS, LIMITS } from '../limits.ts';
 import { deepFreeze } from '../manifest/manifest.ts';
-import { compileSchema, describeProblem, type Problem, type Validate } from '../validation.ts';
+import { compileSchema, describeProblem, PROBLEMS_MAX, type Problem, type Validate } from '../validation.ts';
 import { crossChecks, uriProblems } from './cross-checks.ts';
 import { parseJsonText } from './json-text.ts';
 import settingsSchema from './cluster-settings.schema.json' with { type: 'json' };
+import type { ClusterSettings, InstanceSettings } from './model.ts';
 import type { ClusterSettingsDocument } from './schema.ts';
 
-type Filled<Type> = Type extends (infer Item)[] ? Filled<Item>[] : Type;
 type Instance = NonNullable<ClusterSettingsDocument['componentInstances']>[number];
-
-export interface InstanceSettings {
-  id: string;
-  packageName: string;
-  packageVersion: string | null;
-  instances: number | 'perNode';
-  settings: Record<string, unknown>;
-  messagePublisher: {
-    packageName: string;
-    packageVersion: string | null;
-    settings: Record<string, unknown>;
-  } | null;
-  constraints: { labels: Record<string, string>; spread: string | null; antiAffinity: string[] };
-  resources: { memoryMb: number | null; weight: number };
-  restart: { maxAttempts: number; windowMs: number; backoffMs: number; backoffMaxMs: number };
-  update: {
-    strategy: 'rolling';
-    maxUnavailable: number;
-    healthyAfterMs: number;
-    deadlineMs: number;
-    autoRollback: boolean;
-  };
-  env: Record<string, string | { secretRef: string }>;
-  concurrency: number;
-  ports: number[];
-}
-
-export interface NodeSettings {
-  networkName: string;
-  networkIp: string;
-  /** Without a trailing slash. */
-  nodeApiUri: string;
-  capacity: number;
-  labels: Record<string, string>;
-}
-
-export type RouteSettings = {
-  pathPrefix: string;
-  componentInstanceId: string;
-  resourceKey: { from: string; segments: number | null };
-};
-
-export type PackageReference = Filled<NonNullable<ClusterSettingsDocument['nodePackages']>>[number];
-
-/** The settings with every default filled in, frozen. */
-export interface ClusterSettings {
-  clusterName: string;
-  coordination: { kind: 'embedded' | 'redis' | 'postgres' | 'etcd'; urls: string[] };
-  managers: number;
-  syncIntervalMs: number;
-  sessionTtlMs: number;
-  holdMs: number;
-  orphanGraceMs: number;
-  warmSpares: number;
-  componentHostPackageName: string;
-  nodePackages: PackageReference[];
-  componentPackages: PackageReference[];
-  nodeServers: NodeSettings[];
-  componentInstances: InstanceSettings[];
-  routes: RouteSettings[];
-}
 
 export interface ParsedSettings {
   settings: ClusterSettings;
@@ -102,6 +41,7 @@ export function parseSettings(
   const settings = fillDefaults(document as ClusterSettingsDocument);
   const crossProblems = crossChecks(settings, knownPackages);
   if (crossProblems.length > 0) throw invalid(crossProblems);
+  warnings.push(...withoutEffect(document as ClusterSettingsDocument));
   return { settings: deepFreeze(settings), warnings };
 }
 
@@ -122,6 +62,17 @@ function readMisspelling(document: unknown): { document: unknown; warnings: stri
     document: { ...rest, componentHostPackageName: value },
     warnings: [`$.${wrong} is misspelt; it is read as componentHostPackageName`],
   };
+}
+
+/** What the schema has but nothing does yet: to be taken for working would be worse than to be refused. */
+function withoutEffect({ componentInstances = [] }: ClusterSettingsDocument): string[] {
+  return componentInstances.flatMap(({ idleMs = 0, onAuthorityLoss = 'stop' }, index) => {
+    const at = `$.componentInstances[${index}]`;
+    return [
+      ...(idleMs === 0 ? [] : [`${at}.idleMs has no effect yet: resources stay open`]),
+      ...(onAuthorityLoss === 'stop' ? [] : [`${at}.onAuthorityLoss has no effect yet: keys are closed`]),
+    ];
+  });
 }
 
 function fillDefaults(document: ClusterSettingsDocument): ClusterSettings {
@@ -197,7 +148,8 @@ export function fillInstance(instance: Instance): InstanceSettings {
   };
 }
 
-function invalid(problems: Problem[]): HoldfastError {
+function invalid(all: Problem[]): HoldfastError {
+  const problems = all.slice(0, PROBLEMS_MAX);
   return new HoldfastError(
     'HF_SETTINGS_INVALID',
     `The settings are not valid: ${problems.map(describeProblem).join('; ')}`,

@@ -17,10 +17,10 @@ const querystring = {
 
 export function logRoutes(app: FastifyInstance, context: NodeContext): void {
   app.get<{
-    Params: { packageName: string; id: string };
+    Params: { packageName: string; processId: string };
     Querystring: { tail: number; follow: boolean; stream?: LogStream };
   }>(
-    '/api/node/processes/:packageName/:id/logs',
+    '/api/node/processes/:packageName/:processId/logs',
     {
       config: { scope: 'read' },
       schema: { summary: 'The last lines of its log files', produces: ['text/plain'], querystring },

@@ -1,10 +1,9 @@
 /** `/api/node/packages`: upload, list, remove, roll back, and hand out stored archives to other nodes. */
 import { createReadStream } from 'node:fs';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { PackageInfo } from '#core';
-import type { StoredPackage } from '#package-manager';
+import { UPLOAD_TYPES, withUpload } from '#http-api';
+import { packageInfo } from '#package-manager';
 import type { NodeContext } from './context.ts';
-import { withUpload } from './upload.ts';
 
 interface Named {
   Params: { packageName: string };
@@ -35,11 +34,9 @@ export function packageRoutes(app: FastifyInstance, context: NodeContext): void 
       events.publish('package-installed', { packageName, packageVersion, sha256, current, created });
       spares.refill();
     }
-    return reply.code(created && !makeCurrent ? 201 : 200).send(publicInfo(stored));
+    return reply.code(created && !makeCurrent ? 201 : 200).send(packageInfo(stored));
   };
-  const uploadSchema = {
-    consumes: ['application/zip', 'multipart/form-data'],
-  };
+  const uploadSchema = { consumes: UPLOAD_TYPES };
   app.post(
     root,
     { config: deploy, schema: { summary: 'Upload a new package or version', ...uploadSchema } },
@@ -52,7 +49,7 @@ export function packageRoutes(app: FastifyInstance, context: NodeContext): void 
   );
 
   app.get(`${root}/configuration`, { config: read, schema: { summary: 'All stored versions' } }, () =>
-    packages.list().map(publicInfo),
+    packages.list().map(packageInfo),
   );
   app.get<Named>(
     `${root}/:packageName/configuration`,
@@ -62,7 +59,7 @@ export function packageRoutes(app: FastifyInstance, context: NodeContext): void 
       return packages
         .list()
         .filter(item => item.packageName === params.packageName)
-        .map(publicInfo);
+        .map(packageInfo);
     },
   );
   app.get<Named>(
@@ -110,14 +107,7 @@ export function packageRoutes(app: FastifyInstance, context: NodeContext): void 
       const { packageName, packageVersion } = stored;
       events.publish('package-rolled-back', { packageName, packageVersion });
       spares.refill();
-      return publicInfo(stored);
+      return packageInfo(stored);
     },
   );
-}
-
-/** Where the files lie is nobody's business. */
-function publicInfo(stored: StoredPackage): PackageInfo {
-  const info: PackageInfo & { directory?: string } = { ...stored };
-  delete info.directory;
-  return info;
 }

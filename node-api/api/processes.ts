@@ -13,7 +13,7 @@ interface OfPackage {
 }
 interface OfProcess {
   /** A process id, or a settingsId with its slashes percent-encoded. */
-  Params: { packageName: string; id: string };
+  Params: { packageName: string; processId: string };
 }
 
 const root = '/api/node/processes';
@@ -43,7 +43,7 @@ export function processRoutes(app: FastifyInstance, context: NodeContext): void 
     },
   );
   app.get<ListQuery & OfProcess>(
-    `${root}/:packageName/:id`,
+    `${root}/:packageName/:processId`,
     { config: read, schema: { summary: 'One process, by its id or settingsId', ...withEnded } },
     ({ params, query }) => findProcess(context, params, query.all ?? false),
   );
@@ -82,9 +82,9 @@ export function processRoutes(app: FastifyInstance, context: NodeContext): void 
     ({ params, body }) => kill(body, info => isOf(info, params.packageName), params.packageName),
   );
   app.put<OfProcess>(
-    `${root}/:packageName/:id/kill`,
+    `${root}/:packageName/:processId/kill`,
     killSchema('Stop one process'),
-    ({ params: { packageName, id }, body }) =>
+    ({ params: { packageName, processId: id }, body }) =>
       kill(body, info => isOf(info, packageName) && isCalled(info, id), `${packageName}/${id}`),
   );
 }
@@ -104,7 +104,7 @@ function listProcesses(
 /** A live process before an ended one, a newer before an older. @throws HoldfastError HF_PROCESS_NOT_FOUND */
 export function findProcess(
   context: NodeContext,
-  { packageName, id }: OfProcess['Params'],
+  { packageName, processId: id }: OfProcess['Params'],
   withEnded: boolean,
 ): ProcessInfo {
   const [found] = listProcesses(context, info => isOf(info, packageName) && isCalled(info, id), withEnded);

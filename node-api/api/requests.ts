@@ -4,6 +4,7 @@ import {
   describeProblem,
   HoldfastError,
   IDENTIFIER_FORM,
+  isDeeperThan,
   LIMITS,
   PACKAGE_NAME_FORM,
   type StartProcessRequest,
@@ -80,7 +81,8 @@ export function parseKill(body: unknown): { graceMs?: number } {
 
 function check(validate: Validate, body: unknown): unknown {
   const value = body ?? {};
-  const problems = validate(value);
+  const expected = `nothing deeper than ${LIMITS.documentDepthMax} levels`;
+  const problems = isDeeperThan(value, LIMITS.documentDepthMax) ? [{ path: '$', expected }] : validate(value);
   if (problems.length === 0) return value;
   throw new HoldfastError('HF_REQUEST_INVALID', problems.map(describeProblem).join('; '), {
     details: { in: 'body', problems },

@@ -6,6 +6,7 @@
  */
 import type { FastifyInstance } from 'fastify';
 import { LEADER_HEADER } from '#core';
+import { acceptUploads } from '#http-api';
 import { admitLeader } from '../store/leader-fence.ts';
 import type { NodeContext } from './context.ts';
 import { eventRoutes } from './events.ts';
@@ -13,7 +14,6 @@ import { logRoutes } from './logs.ts';
 import { packageRoutes } from './packages.ts';
 import { processRoutes } from './processes.ts';
 import { statsRoutes } from './stats.ts';
-import { acceptUploads } from './upload.ts';
 
 const readingMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 
@@ -24,21 +24,10 @@ export async function nodeRoutes(app: FastifyInstance, context: NodeContext): Pr
     if (readingMethods.has(request.method)) return;
     await admitLeader(context.store, request.headers[LEADER_HEADER]?.toString());
   });
-  acceptEmptyJson(app);
   await acceptUploads(app);
   statsRoutes(app, context);
   packageRoutes(app, context);
   processRoutes(app, context);
   logRoutes(app, context);
   eventRoutes(app, context);
-}
-
-/** `curl -X PUT -H 'content-type: application/json'` without a body means the empty request. */
-function acceptEmptyJson(app: FastifyInstance): void {
-  const parse = app.getDefaultJsonParser('error', 'error');
-  app.removeContentTypeParser('application/json');
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
-    if (body.length === 0) done(null, undefined);
-    else void parse(request, body.toString(), done);
-  });
 }

@@ -1,15 +1,19 @@
 /**
  * Log files of hosts: read from the end, in bounded pieces, and kept from growing without end. Hosts append to files
- * that they hold open, so a file that is too long is copied aside and cut to nothing: the host goes on at the new end.
- * What it wrote between the copy and the cut is lost; a log is worth that, a full disk is not.
+ * that they hold open, so the end of a file that is too long is copied aside and the file cut to nothing: the host goes on
+ * at the new end. What it wrote between the copy and the cut is lost, and the beginning of what came faster than anybody
+ * looked; a log is worth that, a full disk is not.
  */
-import { copyFile, open, readdir, stat, truncate } from 'node:fs/promises';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { open, readdir, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 
 export const logStreams = ['host', 'stdout', 'stderr'] as const;
 export type LogStream = (typeof logStreams)[number];
 
 const fileBytesMax = 10 * 1024 * 1024;
+const asideBytesMax = 2 * fileBytesMax;
 const readBytesMax = 4 * 1024 * 1024;
 
 /** The last lines of each file, under a heading where there are several. */
@@ -55,11 +59,13 @@ export async function limitLogs(hostsDirectory: string): Promise<void> {
   }
 }
 
-/** Moves what is in the file to `<path>.1` once it is over 10 MiB. */
+/** Moves what is in the file, or its last 20 MiB, to `<path>.1` once it is over 10 MiB. */
 export async function limitFile(path: string): Promise<void> {
   try {
-    if ((await stat(path)).size <= fileBytesMax) return;
-    await copyFile(path, `${path}.1`);
+    const { size } = await stat(path);
+    if (size <= fileBytesMax) return;
+    const end = createReadStream(path, { start: Math.max(0, size - asideBytesMax), end: size - 1 });
+    await pipeline(end, createWriteStream(`${path}.1`, { mode: 0o600 }));
     await truncate(path, 0);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;

@@ -5,6 +5,7 @@
  */
 import { rm } from 'node:fs/promises';
 import {
+  canonicalJson,
   HoldfastError,
   isoTime,
   type HostState,
@@ -189,21 +190,12 @@ const assumedState: Record<ProcessState, HostState> = {
 export function requireSameRequest(entry: Entry, packageName: string, request: StartProcessRequest): void {
   const { record } = entry;
   if (!isLive(record.state)) return;
-  const same = canonical([packageName, request]) === canonical([record.packageName, record.request]);
+  const same = canonicalJson([packageName, request]) === canonicalJson([record.packageName, record.request]);
   if (same) return;
   throw new HoldfastError(
     'HF_SETTINGS_ID_CONFLICT',
     `the live process ${record.processId} has the settingsId ${record.settingsId} with another request; stop it first`,
     { details: { processId: record.processId, settingsId: record.settingsId } },
-  );
-}
-
-/** JSON with sorted keys: equal for equal values. */
-function canonical(value: unknown): string {
-  return JSON.stringify(value, (_key, item: unknown) =>
-    typeof item === 'object' && item !== null && !Array.isArray(item)
-      ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : item,
   );
 }
 

@@ -116,6 +116,16 @@ export class HostProcess {
     return status;
   }
 
+  /** Whether it answers in time that nothing is open any more of a session that it lost. A frozen one does not. */
+  async letsGo(timeoutMs: number): Promise<boolean> {
+    try {
+      await this.request('letGo', null, timeoutMs);
+      return true;
+    } catch {
+      return false; // it is not connected, does not answer, or does not know how to
+    }
+  }
+
   /** The agent's own child: its end is an event. */
   watchChild(onExit: (listener: (code: number | null, signal: string | null) => void) => void): void {
     onExit((code, signal) => this.#end(code, signal));

@@ -20,8 +20,9 @@ import {
 export const processMark = 'HOLDFAST_PROCESS_ID';
 
 /**
- * Kills everything of a host and resolves when nothing of it runs. Takes about a millisecond when only the scan is
- * needed; never gives up by itself.
+ * Kills everything of a host and resolves when nothing of it runs; never gives up by itself. Between two scans of the
+ * whole machine only what the last one found is looked at, so that the end of the last of them shows within a
+ * millisecond or two: keys wait for it.
  */
 export async function buryTree(
   system: System,
@@ -29,24 +30,23 @@ export async function buryTree(
   leader: ProcessIdentity | null,
   signal?: AbortSignal,
 ): Promise<void> {
-  for (let waitMs = 1; ; waitMs = Math.min(waitMs * 2, 100)) {
-    if (!killOnce(processId, leader)) return;
-    await system.timers.sleep(waitMs, signal);
+  for (;;) {
+    const found = killOnce(processId, leader);
+    if (found.length === 0) return;
+    for (let waitMs = 1; found.some(isRunning); waitMs = Math.min(waitMs * 1.2, 100)) {
+      await system.timers.sleep(waitMs, signal);
+    }
   }
 }
 
-/** Sends SIGKILL to what still runs; whether there was anything. */
-function killOnce(processId: string, leader: ProcessIdentity | null): boolean {
-  let found = false;
+/** Sends SIGKILL to all that still runs, and tells what that was. */
+function killOnce(processId: string, leader: ProcessIdentity | null): ProcessIdentity[] {
+  const found = processesWithEnvironment(processMark, processId);
   if (leader) {
-    if (isRunning(leader)) found = true;
-    if (signalGroup(leader, 'SIGKILL')) found = true;
-    signalProcess(leader, 'SIGKILL');
+    if (signalGroup(leader, 'SIGKILL')) found.push(...liveMembers(leader.pid));
+    if (isRunning(leader)) found.push(leader);
   }
-  for (const escaped of processesWithEnvironment(processMark, processId)) {
-    found = true;
-    signalProcess(escaped, 'SIGKILL');
-  }
+  for (const identity of found) signalProcess(identity, 'SIGKILL');
   return found;
 }
 
@@ -59,15 +59,16 @@ export function signalGroup(leader: ProcessIdentity, signal: NodeJS.Signals): bo
   } catch {
     return false; // no member left
   }
+  if (process.platform !== 'linux') return true; // zombies are reaped soon, and then the signal fails
   // A leader that waits to be reaped keeps its group alive without being able to do anything.
-  return groupHasLiveMember(leader.pid);
+  return liveMembers(leader.pid).length > 0;
 }
 
-function groupHasLiveMember(group: number): boolean {
-  if (process.platform !== 'linux') return true; // zombies are reaped soon, and then the signal fails
-  return runningPids().some(pid => {
+/** Members of a process group that can still do something. Linux only, else empty. */
+function liveMembers(group: number): ProcessIdentity[] {
+  return runningPids().flatMap(pid => {
     const facts = processFacts(pid);
-    return facts !== null && facts.processGroup === group && !facts.zombie;
+    return facts?.processGroup === group && !facts.zombie ? [facts] : [];
   });
 }
 

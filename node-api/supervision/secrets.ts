@@ -5,7 +5,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describeProblem, HoldfastError, jsonPath, type Problem } from '#core';
+import { describeProblem, HoldfastError, IDENTIFIER_FORM, jsonPath, type Problem } from '#core';
 
 export interface SecretReader {
   /** A copy in which every reference is replaced. @throws HoldfastError HF_SETTINGS_INVALID naming path and file */
@@ -14,7 +14,7 @@ export interface SecretReader {
   redact(error: unknown): HoldfastError;
 }
 
-const namePattern = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$/;
+const namePattern = new RegExp(IDENTIFIER_FORM.pattern);
 const hidden = '[secret]';
 
 export function createSecretReader(stateRoot: string): SecretReader {

@@ -1,9 +1,9 @@
 /**
  * The two ways in which sessions and processes meet. A process that is proven gone has its sessions ended at once, so
- * that its keys move on. And a process whose session expired by itself (it was frozen, or cut off) is ended, so that it
+ * that its keys move on. And a process whose session expired by itself is looked at: a frozen one is ended, so that it
  * cannot go on holding a file while another one owns the key.
  */
-import type { ProcessId, ResourceDirectory, SessionId, System } from '#core';
+import type { ProcessId, ResourceDirectory, Session, SessionId, System } from '#core';
 import type { FastifyBaseLogger } from 'fastify';
 
 const retryMs = 250;
@@ -52,7 +52,7 @@ export function createSessionEnder(
   };
 }
 
-/** Calls with the process whose session expired. The result stops it. */
+/** Calls with the process whose session expired, or ended with nobody telling us how. The result stops it. */
 export function watchExpiredSessions(
   directory: ResourceDirectory,
   nodeName: string,
@@ -62,19 +62,25 @@ export function watchExpiredSessions(
   let stopped = false;
 
   async function reload(): Promise<void> {
+    const before = [...mine];
+    let sessions: Session[];
     try {
-      for (const session of await directory.sessions()) {
-        if (session.nodeName === nodeName) mine.set(session.sessionId, session.processId);
-      }
+      sessions = await directory.sessions();
     } catch {
-      // The store cannot be asked: a `reset` follows when it can, and this is called again.
+      return; // the store cannot be asked: a `reset` follows when it can, and this is called again
+    }
+    const listed = new Set(sessions.map(session => session.sessionId));
+    for (const session of sessions) {
+      if (session.nodeName === nodeName) mine.set(session.sessionId, session.processId);
+    }
+    for (const [sessionId, processId] of before) {
+      if (!stopped && !listed.has(sessionId) && mine.delete(sessionId)) onExpired(processId);
     }
   }
 
   const unwatch = directory.watch(event => {
     if (stopped) return;
     if (event.type === 'reset') {
-      mine.clear();
       void reload();
     } else if (event.type === 'session-opened' && event.session.nodeName === nodeName) {
       mine.set(event.session.sessionId, event.session.processId);

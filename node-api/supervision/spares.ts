@@ -1,8 +1,9 @@
 /**
  * Warm spares: unconfigured hosts of the plain launch profile, waiting, so that a start need not wait for a process.
  * They are no entries: nobody asked for them, they are not listed, and they end with the agent's hosts. When the host
- * package gets another current version, spares of the old one are replaced. A host package that dies at once is tried
- * again ever more slowly.
+ * package gets another current version, spares of the old one are replaced. None is made while a start is under way and
+ * for a moment after, because starts come in groups and the processor is theirs. A host package that dies at once is
+ * tried again ever more slowly.
  */
 import type { System } from '#core';
 import type { StoredPackage } from '#package-manager';
@@ -27,13 +28,17 @@ export interface Spares {
   take(hostPackage: StoredPackage): HostProcess | null;
   /** A host of an earlier agent that no entry needs; stays a spare if its hello says that it is unconfigured. */
   adopt(host: HostProcess): void;
-  /** Replaces what is out of date and fills up; returns at once. */
+  /** Ends what is out of date and fills up, at once or when it is quiet; returns at once. */
   refill(): void;
-  all(): HostProcess[];
+  /** A start is under way until the result is called, once. */
+  startBegins(): () => void;
+  /** How many there are to take. */
+  ready(): number;
   /** No more are made from now on. */
   close(): void;
 }
 
+const quietMs = 1_000;
 const helloMs = 20_000;
 const retryMaxMs = 30_000;
 /** A spare that lived this long shows that the package works. */
@@ -44,15 +49,16 @@ export function createSpares({ system, log, wanted, hostPackage, spawn, forget }
   /** What these are is known only when they say hello. */
   const adopted = new WeakSet<HostProcess>();
   let spawning = 0;
+  let startsUnderWay = 0;
+  /** Cancels the wait after the last start; null when none is waited for. */
+  let cancelQuiet: (() => void) | null = null;
   let failures = 0;
   let closed = false;
   let waiting = false;
 
   return {
     take(wantedPackage) {
-      const fitting = [...spares].filter(
-        spare => fits(spare, wantedPackage) && !spare.ended && (spare.status || !adopted.has(spare)),
-      );
+      const fitting = usable().filter(spare => fits(spare, wantedPackage));
       const taken = fitting.find(spare => spare.status) ?? fitting[0];
       if (!taken) return null;
       spares.delete(taken);
@@ -67,11 +73,27 @@ export function createSpares({ system, log, wanted, hostPackage, spawn, forget }
       });
     },
     refill,
-    all: () => [...spares],
+    startBegins() {
+      startsUnderWay++;
+      cancelQuiet?.();
+      cancelQuiet = null;
+      return () => {
+        if (--startsUnderWay > 0) return;
+        cancelQuiet = system.timers.after(quietMs, () => {
+          cancelQuiet = null;
+          refill();
+        });
+      };
+    },
+    ready: () => usable().length,
     close() {
       closed = true;
     },
   };
+
+  function usable(): HostProcess[] {
+    return [...spares].filter(spare => !spare.ended && (spare.status || !adopted.has(spare)));
+  }
 
   function refill(): void {
     if (closed || waiting) return;
@@ -81,6 +103,7 @@ export function createSpares({ system, log, wanted, hostPackage, spawn, forget }
     }
     if (!current) return;
     for (const spare of [...spares].slice(wanted)) discard(spare, 'there are spares enough');
+    if (startsUnderWay > 0 || cancelQuiet) return; // the end of the quiet moment comes here again
     for (let missing = wanted - spares.size - spawning; missing > 0; missing--) void add(current);
   }
 

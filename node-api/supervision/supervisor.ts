@@ -147,6 +147,7 @@ export class Supervisor {
   async #firstStart(entry: Entry, plan: Awaited<ReturnType<typeof planStart>>): Promise<ProcessInfo> {
     const { system, entries, store, spares, onStartDuration } = this.#deps;
     const beganMs = system.clock.monotonicMs();
+    const startEnds = spares.startBegins();
     try {
       entry.bringUp = bringUp(this.#deps, entry, plan, entry.abort.signal);
       await entry.bringUp;
@@ -165,7 +166,7 @@ export class Supervisor {
     } finally {
       entry.bringUp = null;
       entry.starting = null;
-      spares.refill();
+      startEnds();
     }
   }
 
@@ -185,6 +186,7 @@ export class Supervisor {
     if (!entries.advance(entry, 'retry')) return;
     record.restarts++;
     record.startedAt = isoTime(system.clock);
+    const startEnds = spares.startBegins();
     try {
       const plan = await planStart(planner, record.packageName, pinned(entry));
       await bringUp(this.#deps, entry, plan, entry.abort.signal);
@@ -199,7 +201,7 @@ export class Supervisor {
       const { code = null, signal = null } = stopped ?? {};
       this.crashed(entry, { code, signal, reason: (error as Error).message, at: isoTime(system.clock) });
     } finally {
-      spares.refill();
+      startEnds();
     }
   }
 

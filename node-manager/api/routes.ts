@@ -1,16 +1,18 @@
 /** The master API: what each path does, in terms of `MasterOperations`. Contract: docs/api.md. */
-import multipart from '@fastify/multipart';
+import type { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { HoldfastError, LIMITS } from '#core';
+import { acceptUploads, UPLOAD_TYPES, withUpload } from '#http-api';
 import { asPlainJson } from '../settings/edit.ts';
 import type { MasterOperations } from './operations.ts';
+import { takeTurns } from './upload-turns.ts';
 
 const root = '/api/master';
 const read = { scope: 'read' } as const;
 const deploy = { scope: 'deploy' } as const;
 const admin = { scope: 'admin' } as const;
-const zipTypes = ['application/zip', 'application/x-zip-compressed', 'application/octet-stream'];
 const text = { type: 'string', minLength: 1 } as const;
+const uploadsAtOnce = 4;
 
 export async function masterRoutes(app: FastifyInstance, operations: MasterOperations): Promise<void> {
   await app.register(async scope => readRoutes(scope, operations));
@@ -80,29 +82,25 @@ function readRoutes(app: FastifyInstance, operations: MasterOperations): void {
 
 async function packageRoutes(app: FastifyInstance, operations: MasterOperations): Promise<void> {
   const { uploadBytesMax } = operations;
-  app.addContentTypeParser(
-    zipTypes,
-    { parseAs: 'buffer', bodyLimit: uploadBytesMax },
-    (_request, body, done) => done(null, body),
-  );
-  await app.register(multipart, { limits: { files: 1, fields: 10, parts: 11, fileSize: uploadBytesMax } });
-
+  takeTurns(app, uploadsAtOnce);
+  await acceptUploads(app);
   const upload = (makeCurrent: boolean) => async (request: FastifyRequest, reply: FastifyReply) => {
-    operations.assertLeading();
-    const outcome = await operations.upload(await zipOf(request), makeCurrent);
+    const outcome = await withUpload(request, reply, async zip => {
+      operations.assertLeading();
+      return operations.upload(await readAll(zip, uploadBytesMax), makeCurrent);
+    });
     if (outcome.settingsEtag !== null) reply.header('etag', outcome.settingsEtag);
     return reply.code(outcome.created ? 201 : 200).send(outcome);
   };
-  const schema = { consumes: ['application/zip', 'multipart/form-data'] };
-  const options = { config: deploy, bodyLimit: uploadBytesMax };
+  const schema = { consumes: UPLOAD_TYPES };
   app.post(
     `${root}/packages`,
-    { ...options, schema: { summary: 'Upload a package to every node', ...schema } },
+    { config: deploy, schema: { summary: 'Upload a package to every node', ...schema } },
     upload(false),
   );
   app.put(
     `${root}/packages`,
-    { ...options, schema: { summary: 'Upload, and roll all its instances to this version', ...schema } },
+    { config: deploy, schema: { summary: 'Upload, and roll all its instances to this version', ...schema } },
     upload(true),
   );
   app.delete<{ Params: { packageName: string }; Querystring: { version?: string } }>(
@@ -122,27 +120,19 @@ async function packageRoutes(app: FastifyInstance, operations: MasterOperations)
   );
 }
 
-/** @throws HoldfastError HF_REQUEST_INVALID, HF_MEDIA_TYPE, HF_PACKAGE_TOO_LARGE */
-async function zipOf(request: FastifyRequest): Promise<Buffer> {
-  if (request.isMultipart()) {
-    const part = await request.file();
-    if (part?.fieldname !== 'package') {
-      throw new HoldfastError('HF_REQUEST_INVALID', 'send the ZIP in the multipart field "package"');
+/** It goes to every node, so it is kept. @throws HoldfastError HF_PACKAGE_TOO_LARGE */
+async function readAll(zip: Readable, bytesMax: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let sizeBytes = 0;
+  // Not destroyed when it is refused: the answer goes out on the same connection.
+  for await (const chunk of zip.iterator({ destroyOnReturn: false })) {
+    sizeBytes += (chunk as Buffer).length;
+    if (sizeBytes > bytesMax) {
+      throw new HoldfastError('HF_PACKAGE_TOO_LARGE', `the ZIP is over the limit of ${bytesMax} bytes`);
     }
-    const zip = await part.toBuffer();
-    if (part.file.truncated) throw new HoldfastError('HF_PACKAGE_TOO_LARGE', 'the ZIP is over the limit');
-    return zip;
+    chunks.push(chunk as Buffer);
   }
-  if (request.body === undefined || request.body === null) {
-    throw new HoldfastError('HF_REQUEST_INVALID', 'the body is empty; it must be the ZIP of a package');
-  }
-  if (!Buffer.isBuffer(request.body)) {
-    throw new HoldfastError(
-      'HF_MEDIA_TYPE',
-      'send the ZIP as application/zip, or as multipart field "package"',
-    );
-  }
-  return request.body;
+  return Buffer.concat(chunks);
 }
 
 function settingsRoutes(app: FastifyInstance, operations: MasterOperations): void {

@@ -55,6 +55,11 @@ export function isManager(process: ObservedProcess): boolean {
   );
 }
 
+/** A live process that is no copy of an instance: a node manager, or what an operator started by hand. */
+export function isNoCopy(process: ObservedProcess): boolean {
+  return process.state !== 'Exited' && (parseSettingsId(process.settingsId) === null || isManager(process));
+}
+
 /** What is wrong with a failing copy, in words. */
 export function failureOf(copy: Copy): string {
   const { process } = copy;
@@ -68,7 +73,7 @@ export function failureOf(copy: Copy): string {
 
 function copyOf(node: ObservedNode, process: ObservedProcess): Copy | null {
   const parsed = parseSettingsId(process.settingsId);
-  if (!parsed || process.state === 'Exited' || isManager(process)) return null;
+  if (!parsed || process.state === 'Exited' || isNoCopy(process)) return null;
   return {
     node: node.name,
     reachable: node.state === 'ready',

@@ -4,7 +4,13 @@
  * is up to date exactly when its `settingsId` is the desired one, and a start can be repeated without harm. Pure.
  */
 import { createHash } from 'node:crypto';
-import { fillInstance, type ClusterSettings, type InstanceSettings, type StartProcessRequest } from '#core';
+import {
+  canonicalJson,
+  fillInstance,
+  type ClusterSettings,
+  type InstanceSettings,
+  type StartProcessRequest,
+} from '#core';
 import { resolvePackage } from './catalog.ts';
 import type { Catalog, CatalogEntry, PlanInput } from './model.ts';
 
@@ -129,15 +135,7 @@ function startRequest(
   };
 }
 
+/** Reordering the settings file restarts nothing. */
 function hash(value: unknown): string {
-  return createHash('sha256').update(stableJson(value)).digest('hex').slice(0, 12);
-}
-
-/** JSON with sorted keys: reordering the settings file restarts nothing. */
-function stableJson(value: unknown): string {
-  return JSON.stringify(value, (_key, inner: unknown) =>
-    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
-      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : inner,
-  );
+  return createHash('sha256').update(canonicalJson(value)).digest('hex').slice(0, 12);
 }

@@ -25,7 +25,8 @@ export type Catalog = readonly CatalogEntry[];
 export type ObservedPackage = Pick<
   PackageInfo,
   'packageName' | 'packageVersion' | 'sha256' | 'current' | 'status' | 'kind'
->;
+> &
+  Partial<Pick<PackageInfo, 'manifest'>>;
 
 export interface ObservedProcess extends ProcessInfo {
   /** Since when this manager has seen it Started and ready without a break; null while it is not. */

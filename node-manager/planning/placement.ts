@@ -1,6 +1,6 @@
 /**
  * Which node gets the next copy. In this order: constraints and capacity; the spread label's group with the fewest copies;
- * fewest copies of this instance per capacity; least load (sum of weights per capacity); best evenness (Pielou's J')
+ * fewest copies of this instance per capacity; least load (sum of weights, and of what else runs there, per capacity); best evenness (Pielou's J')
  * of the component types on the node once it has the copy; the node's name. Pure, and the same for the same input.
  */
 import { pielou } from './evenness.ts';
@@ -12,6 +12,8 @@ export interface PlacementNode {
   readonly labels: Readonly<Record<string, string>>;
   /** Sum of the weights of its copies. */
   weight: number;
+  /** Processes beside the copies (a node manager, what an operator started): load, but not charged against the capacity. */
+  readonly others: number;
   /** Copies by instance id. */
   readonly copies: Map<string, number>;
   /** Copies by package name. */
@@ -31,9 +33,9 @@ export interface PlacementRequest {
 export type PlacementOutcome = { node: PlacementNode } | { node: null; reason: string };
 
 export function createPlacementNode(
-  node: Pick<PlacementNode, 'name' | 'capacity' | 'labels'>,
+  node: Pick<PlacementNode, 'name' | 'capacity' | 'labels'> & { others?: number },
 ): PlacementNode {
-  return { ...node, weight: 0, copies: new Map(), types: new Map() };
+  return { others: 0, ...node, weight: 0, copies: new Map(), types: new Map() };
 }
 
 export function occupy(
@@ -135,10 +137,14 @@ function compare(
   }
   return (
     (a.copies.get(instanceId) ?? 0) / a.capacity - (b.copies.get(instanceId) ?? 0) / b.capacity ||
-    a.weight / a.capacity - b.weight / b.capacity ||
+    load(a) - load(b) ||
     evennessWith(b, request.packageName) - evennessWith(a, request.packageName) ||
     (a.name < b.name ? -1 : a.name > b.name ? 1 : 0)
   );
+}
+
+function load(node: PlacementNode): number {
+  return (node.weight + node.others) / node.capacity;
 }
 
 function evennessWith(node: PlacementNode, packageName: string): number {

@@ -7,7 +7,7 @@
  * could be placed at all, and halts where the new version does not come up. How copies roll: `rolling.ts`.
  */
 import type { MasterInstance } from '#core';
-import { copiesByInstance, failureOf, graceLeftMs, type Copy } from './copies.ts';
+import { copiesByInstance, failureOf, graceLeftMs, isNoCopy, type Copy } from './copies.ts';
 import { desiredInstances, type DesiredInstance } from './desired.ts';
 import type { Action, Plan, PlanInput } from './model.ts';
 import { planPackages } from './packages.ts';
@@ -30,7 +30,12 @@ export function plan(input: PlanInput): Plan {
   const observed = new Map(input.observed.map(node => [node.name, node]));
   const packages = planPackages(input, desired);
   const copies = copiesByInstance(input.observed, nowMs, deadAfterMs);
-  const nodes = new Map(settings.nodeServers.map(node => [node.networkName, placementNode(node)]));
+  const nodes = new Map(
+    settings.nodeServers.map(({ networkName: name, capacity, labels }) => {
+      const others = observed.get(name)?.processes.filter(isNoCopy).length ?? 0;
+      return [name, createPlacementNode({ name, capacity, labels, others })];
+    }),
+  );
   const ready = [...nodes.values()].filter(node => observed.get(node.name)?.state === 'ready');
   const conflicts = conflictsOf(desired);
 
@@ -288,10 +293,6 @@ export function plan(input: PlanInput): Plan {
 
 function startId(instance: DesiredInstance, slot: string): string {
   return `start ${instance.start(slot).settingsId}`;
-}
-
-function placementNode(node: { networkName: string; capacity: number; labels: Record<string, string> }) {
-  return createPlacementNode({ name: node.networkName, capacity: node.capacity, labels: node.labels });
 }
 
 /** Anti-affinity holds both ways, whoever declared it. */

@@ -7,6 +7,7 @@
  */
 import { readFile, realpath, stat } from 'node:fs/promises';
 import {
+  describeProblem,
   HoldfastError,
   isoTime,
   parseSettings,
@@ -17,6 +18,8 @@ import {
   type DocumentStore,
   type Logger,
   type MasterStatus,
+  type ParsedSettings,
+  type Problem,
   type StoredDocument,
   type StoredSettings,
   type System,
@@ -57,6 +60,8 @@ export function createSettingsKeeper(options: {
   file: string | null;
   /** Names of packages that instances may use besides `componentPackages`; null while that is not known. */
   knownPackages: () => ReadonlySet<string> | null;
+  /** What is wrong in the eyes of the packages that the instances use. */
+  packageProblems: (settings: ClusterSettings) => Problem[];
   mayWrite: () => boolean;
   onChange: () => void;
 }): SettingsKeeper {
@@ -75,6 +80,18 @@ export function createSettingsKeeper(options: {
     const result = turn.then(task);
     turn = result.catch(() => {}); // the caller hears of it; the next one goes on
     return result;
+  }
+
+  /** @throws HoldfastError HF_SETTINGS_INVALID */
+  function check(text: string): ParsedSettings {
+    const parsed = parseSettings(text, options.knownPackages());
+    const problems = options.packageProblems(parsed.settings);
+    if (problems.length === 0) return parsed;
+    throw new HoldfastError(
+      'HF_SETTINGS_INVALID',
+      `The settings are not valid: ${problems.map(describeProblem).join('; ')}`,
+      { details: { problems } },
+    );
   }
 
   async function settle(): Promise<void> {
@@ -116,7 +133,7 @@ export function createSettingsKeeper(options: {
   }
 
   async function put(text: string, ifMatch: string | null, updatedBy: string): Promise<CurrentSettings> {
-    const parsed = parseSettings(text, options.knownPackages());
+    const parsed = check(text);
     await reconcile(); // an edit of the file that was not seen yet is older than this one
     const document = await documents.get(SETTINGS_DOCUMENT);
     const stored = document && readStored(document);
@@ -228,7 +245,7 @@ export function createSettingsKeeper(options: {
 
   function problemOf(text: string): HoldfastError | null {
     try {
-      parseSettings(text, options.knownPackages());
+      check(text);
       return null;
     } catch (cause) {
       if (cause instanceof HoldfastError) return cause;

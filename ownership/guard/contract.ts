@@ -63,6 +63,8 @@ export interface OwnershipGuard {
    * aborts first, what is left is ended hard. Resolves when it is done; afterwards every request gets HF_NOT_OWNER.
    */
   drain(signal?: AbortSignal): Promise<void>;
+  /** Resolves when nothing is open any more of a session that was lost. */
+  letGo(): Promise<void>;
   /** Keys that are open or about to be. */
   readonly ownedKeys: number;
   /** Requests that run at this moment. */

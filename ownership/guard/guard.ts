@@ -18,6 +18,7 @@ import { createReadiness, type Readiness } from './readiness.ts';
 import { createOpenResource, fenceOfRefusal, notOwner, type OpenResource } from './resource.ts';
 import { holds, marginOf } from './session.ts';
 import {
+  holdsOn,
   initialGuard,
   ownsOpening,
   step,
@@ -28,6 +29,7 @@ import {
 } from './step.ts';
 
 const startMs = 10_000;
+const letGoPollMs = 20;
 
 export function createOwnershipGuard(options: OwnershipGuardOptions): OwnershipGuard {
   return new Guard(options);
@@ -159,6 +161,11 @@ class Guard implements OwnershipGuard {
     }
   }
 
+  async letGo(): Promise<void> {
+    this.#dispatch({ type: 'tick' }); // the session may be over without anything having noticed yet
+    while (holdsOn(this.#state)) await this.#options.system.timers.sleep(letGoPollMs);
+  }
+
   abort(): void {
     this.#dispatch({ type: 'abort' });
   }
@@ -287,6 +294,14 @@ class Guard implements OwnershipGuard {
       resolve(await run(handler!, resource));
     } catch (error) {
       reject(error);
+      const held = fenceOfRefusal(error);
+      if (held !== null) {
+        this.#options.log.warn(
+          { key, held: held.toString() },
+          'the resource refuses our fence; giving it back',
+        );
+        this.#dispatch({ type: 'fenced', key, openId });
+      }
     } finally {
       this.#inFlight--;
       if (!ownsOpening(this.#state, key, openId, this.#nowMs())) this.#metrics.overruns++;

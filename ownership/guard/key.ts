@@ -13,6 +13,7 @@
  *   component never has a key open twice, also not across two sessions.
  * - Each opening that succeeded is closed exactly once, after the requests in flight unless ownership was lost.
  * - A request runs only in `ready`; it is answered by exactly one of `run` and `reject`.
+ * - A key whose resource refuses our fence does not stay open: it is given back.
  * - Answers carry the `openId` of what asked; one that belongs to something older changes nothing.
  */
 import type { Fence } from '#core';
@@ -80,6 +81,8 @@ export type KeyEvent =
   /** Verifying, opening, raising or confirming threw. */
   | { readonly type: 'failed'; readonly openId: number; readonly error: unknown }
   | { readonly type: 'done'; readonly openId: number }
+  /** A request was refused by the resource: it holds another fence than ours. */
+  | { readonly type: 'fenced'; readonly openId: number }
   | { readonly type: 'closed'; readonly openId: number }
   | { readonly type: 'released'; readonly openId: number }
   | { readonly type: 'drain-key'; readonly release: boolean }
@@ -165,7 +168,9 @@ export function stepKey(state: KeyState | null, event: KeyEvent, options: KeyOpt
       }
       return to(state);
     case 'ready':
-      return event.type === 'done' ? finishInReady(state) : to(state);
+      if (event.type === 'done') return finishInReady(state);
+      // What is open here can never be of use again. Given back, it is claimed anew, under a higher fence.
+      return event.type === 'fenced' ? stepDrain(state, true) : to(state);
     case 'draining': {
       if (event.type !== 'done') return to(state);
       const inFlight = oneLess(state.inFlight);

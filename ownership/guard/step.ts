@@ -95,6 +95,12 @@ export function ownsOpening(state: GuardState, key: ResourceKey, openId: number,
   return 'release' in found ? found.release !== null : found.phase !== 'releasing';
 }
 
+/** Whether something is still open of a session that was lost. */
+export function holdsOn({ keys }: GuardState): boolean {
+  for (const key of keys.values()) if ('release' in key && key.release === null) return true;
+  return false;
+}
+
 /** One step in the making. */
 class Machine {
   readonly #state: GuardState;

@@ -19,7 +19,7 @@ describe('the state folder of up', function () {
     opened = [];
   });
   afterEach(async () => {
-    for (const state of opened) await state.release();
+    for (const state of opened) state.release();
     folder[Symbol.dispose]();
   });
   async function open(): Promise<State> {
@@ -36,7 +36,7 @@ describe('the state folder of up', function () {
     assert.match(first.token, /^[A-Za-z0-9_-]{43}$/);
     assert.equal((await readFile(first.tokenPath, 'utf8')).trim(), first.token);
     assert.equal(first.crashed, false);
-    await first.release();
+    first.release();
     const second = await open();
     assert.equal(second.token, first.token);
     assert.equal(second.crashed, false);
@@ -61,8 +61,14 @@ describe('the state folder of up', function () {
       other.child.kill('SIGKILL');
       await other.ended;
     }
+    const token = await readFile(join(root, 'token'));
+    await writeFile(join(root, 'token'), '');
+    await assert.rejects(open(), { code: 'HF_STATE_UNUSABLE' });
+    await writeFile(join(root, 'token'), token);
     const next = await open();
     assert.equal(next.crashed, true, 'the one before did not come to its end');
+    next.release();
+    assert.equal((await open()).crashed, false);
   });
 
   it('refuses an empty or unreadable token and says how to mend it', async () => {

@@ -166,6 +166,33 @@ describe('component host data plane', function () {
       assert.match(answer.text, /"code":"HF_STATE_MISSING".*"details":{"key":"\/k"}/);
     });
 
+    it('answers for a component that answers oddly, and lives on', async () => {
+      await run('echo');
+      assert.equal((await routed(workspace, host, '/odd?as=used')).text, 'only once');
+      for (const [as, message] of [
+        ['used', /was used before; make a new one for each request/],
+        ['early', /did not return a Response/],
+        ['switching', /did not return a Response/],
+        ['none', /did not return a Response/],
+        ['fraction', /did not return a Response/],
+        ['text', /getReader/],
+        ['reason', /Invalid character in statusMessage/],
+        ['header', /Invalid character in header content/],
+        ['headers', /not iterable/],
+        ['nameless', /thrown that has no text/],
+      ] as const) {
+        const answer = await routed(workspace, host, `/odd?as=${as}`);
+        assert.equal(answer.status, 500, as);
+        assert.equal(answer.headers['content-encoding'], undefined, as);
+        const error = JSON.parse(answer.text) as { code: string; message: string };
+        assert.equal(error.code, 'HF_COMPONENT_FAILED');
+        assert.match(error.message, message);
+      }
+      const answer = await routed(workspace, host, '/odd?as=bigint');
+      assert.equal(answer.status, 503);
+      assert.match(answer.text, /HF_STATE_MISSING/);
+    });
+
     it('breaks the connection rather than pass half an answer off as a whole one', async () => {
       await run('echo');
       for (const path of ['/break', '/long-length']) {
@@ -261,6 +288,22 @@ describe('component host data plane', function () {
         routed(workspace, host, '/db/x?lost', { method: 'POST', body: 'x', key: '/db/x' }),
         { code: 'ECONNRESET' },
       );
+    });
+
+    it('gives a key back when the resource refuses its fence, and serves it again under a higher one', async () => {
+      const { journal } = workspace;
+      await run('keeper', { journal });
+      await assert.rejects(
+        routed(workspace, host, '/db/x?fenced', { method: 'POST', body: 'x', key: '/db/x' }),
+        { code: 'ECONNRESET' },
+      );
+      await eventually(() => workspace.lines().includes('close /db/x'), 'the key is closed');
+      const answer = await eventually(async () => {
+        const { status, text } = await routed(workspace, host, '/db/x', { key: '/db/x' });
+        return status === 200 ? (JSON.parse(text) as { fence: string }) : null;
+      }, 'an answer under a new claim');
+      const [first] = workspace.lines().filter(line => line.startsWith('open /db/x'));
+      assert(BigInt(answer.fence) > BigInt(first!.split(' ')[2]!));
     });
 
     it('finishes what is in flight before it closes, and answers 421 from then on', async () => {

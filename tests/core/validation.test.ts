@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { compileSchema, describeProblem, jsonPath } from '#core';
+import { compileSchema, describeProblem, isDeeperThan, jsonPath } from '#core';
 
 describe('validation', () => {
   it('writes JSON paths that a person can follow', () => {
@@ -75,6 +75,39 @@ describe('validation', () => {
   it('lists at most 50 problems', () => {
     const validate = compileSchema({ items: { type: 'string' } });
     assert.equal(validate(Array.from({ length: 500 }, () => 1)).length, 50);
+  });
+
+  it('finds the same mistake forty thousand times without holding up its process', () => {
+    const count = { anyOf: [{ type: 'integer' }, { const: 'perNode' }] };
+    const items = { additionalProperties: false, properties: { count } };
+    const validate = compileSchema({ type: 'array', items });
+    const begun = performance.now();
+    const problems = validate(Array.from({ length: 40_000 }, () => ({ bad: 1, count: 'x' })));
+    assert(performance.now() - begun < 10_000); // it took 40 s
+    assert.deepEqual(
+      problems.slice(0, 2).map(problem => problem.expected),
+      ['no such key; known keys: count', 'one of: integer, "perNode"'],
+    );
+  });
+
+  it('ends a check that would not end, and goes on checking', () => {
+    const schema = { properties: { a: { pattern: '^(a+)+$' } } };
+    const validate = compileSchema(schema, { timeMsMax: 100 });
+    assert.deepEqual(validate({ a: 'aaa' }), []);
+    assert.throws(() => validate({ a: `${'a'.repeat(50)}!` }), /longer than 100 ms/);
+    const many = { enum: Array.from({ length: 100_000 }, (_, index) => index) }; // each is compared with each
+    assert.throws(() => compileSchema(many, { timeMsMax: 100 }), /longer than 100 ms/);
+    assert.equal(compileSchema(schema, { timeMsMax: 100 })({ a: 'b' }).length, 1);
+    assert.equal(compileSchema(schema)({ a: 'b' }).length, 1);
+  });
+
+  it('tells how deep a document is, however deep', () => {
+    const nested = (depth: number) =>
+      JSON.parse(`${'{"a":['.repeat(depth / 2)}1${']}'.repeat(depth / 2)}`) as unknown;
+    assert.equal(isDeeperThan(nested(100), 100), false);
+    assert.equal(isDeeperThan(nested(102), 100), true);
+    assert.equal(isDeeperThan(nested(1_000_000), 100), true);
+    for (const flat of [null, 1, 'x', [], {}, [[]]]) assert.equal(isDeeperThan(flat, 1), false);
   });
 
   it('throws for a schema that is none, or that would answer later', () => {

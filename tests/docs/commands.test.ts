@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -86,7 +86,7 @@ describe('documentation', function () {
       cwd: projectRoot,
       encoding: 'utf8',
     });
-    for (const file of files.split('\0').filter(Boolean)) {
+    for (const file of files.split('\0').filter(name => name !== '' && existsSync(join(projectRoot, name)))) {
       cpSync(join(projectRoot, file), join(directory, file), { recursive: true });
     }
     symlinkSync(join(projectRoot, 'node_modules'), join(directory, 'node_modules'));

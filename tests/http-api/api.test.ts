@@ -37,7 +37,9 @@ describe('HTTP API', () => {
         }
         app.get('/forgotten', () => ({}));
         app.get('/public', { config: { scope: 'public' } }, () => ({}));
+        app.get('/parameter/:name', { config: { scope: 'read' } }, request => request.params);
         app.post('/echo', { config: { scope: 'read' } }, request => request.body);
+        app.post('/bodiless', { config: { scope: 'read' } }, request => ({ had: typeof request.body }));
         app.post(
           '/typed',
           {
@@ -194,15 +196,31 @@ describe('HTTP API', () => {
       assert.equal((await errorOf(response)).code, 'HF_MEDIA_TYPE');
     });
 
-    it('400: the body is no JSON, or none at all', async () => {
-      for (const body of ['{', '']) {
-        const response = await call('/echo', secret, {
+    it('400: the body is no JSON, or none at all where one is needed', async () => {
+      for (const [path, body] of [
+        ['/echo', '{'],
+        ['/typed', '{'],
+        ['/typed', ''],
+      ] as const) {
+        const response = await call(path, secret, {
           method: 'POST',
           body,
           headers: { 'content-type': 'application/json' },
         });
         assert.equal(response.status, 400);
         assert.equal((await errorOf(response)).code, 'HF_REQUEST_INVALID');
+      }
+    });
+
+    it('takes a request that names the type of a body and sends none for one without', async () => {
+      for (const type of ['application/json', 'application/x-www-form-urlencoded', 'application/xml']) {
+        const response = await call('/bodiless', secret, {
+          method: 'POST',
+          body: '',
+          headers: { 'content-type': type },
+        });
+        assert.equal(response.status, 200, type);
+        assert.deepEqual(await response.json(), { had: 'undefined' });
       }
     });
 
@@ -269,7 +287,34 @@ describe('HTTP API', () => {
       socket.write('nonsense\r\n\r\n');
       await closed;
       assert.match(answer, /^HTTP\/1\.1 400/);
+      const body = JSON.parse(answer.split('\r\n\r\n')[1]!) as ErrorBody;
+      assert.equal(body.code, 'HF_REQUEST_INVALID');
     });
+
+    it('400: a URL that cannot be, which strangers do not even learn', async () => {
+      for (const path of ['/%zz', `/parameter/${'x'.repeat(4_000)}`]) {
+        const response = await call(path);
+        assert.equal(response.status, 400);
+        assert.ok(response.headers.get('x-request-id'));
+        assert.equal((await errorOf(response)).code, 'HF_REQUEST_INVALID');
+        const refused = await call(path, null);
+        assert.equal(refused.status, 401);
+        assert.equal((await errorOf(refused)).code, 'HF_UNAUTHENTICATED');
+      }
+    });
+  });
+
+  it('takes the longest key there may be as a part of the path, percent-encoded', async () => {
+    const key = '+'.repeat(1_024);
+    const response = await call(`/parameter/${encodeURIComponent(key)}`);
+    assert.deepEqual(await response.json(), { name: key });
+  });
+
+  it('replaces a request id that no log should hold', async () => {
+    for (const given of ['x'.repeat(200), '<script>', 'a b', 'two, ids']) {
+      const response = await call('/public', null, { headers: { 'x-request-id': given } });
+      assert.match(response.headers.get('x-request-id')!, /^\w{16}$/);
+    }
   });
 
   it('gives each request an id', async () => {

@@ -49,6 +49,11 @@ describe('tokens', () => {
     }
   });
 
+  it('end, if their end is no time', () => {
+    for (const never of [NaN, -1])
+      assert.equal(scopeOf(issueToken('secret', 'read', never), 'secret', nowMs), null);
+  });
+
   it('include lower scopes', () => {
     assert(allows('admin', 'read') && allows('deploy', 'read') && allows('deploy', 'deploy'));
     assert(!allows('read', 'deploy') && !allows('deploy', 'admin'));

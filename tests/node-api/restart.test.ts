@@ -255,15 +255,21 @@ describe('node API: an agent that ends and comes back', () => {
     const before = await run('--warm-spares', '1');
     await before.client.upload(hostPackage());
     await before.client.upload(componentPackage());
-    const spare = async (client: Client) => {
-      const [host] = Object.values((await readStore()).hosts);
+    const spares = async (client: Client) => {
       const { body } = await client.call<string>('GET', '/metrics');
-      return host?.pid && /holdfast_node_spare_hosts 1/.test(body) ? host.pid : null;
+      return /holdfast_node_spare_hosts (\d+)/.exec(body)?.[1];
     };
-    const pid = await workplace.until('the spare', () => spare(before.client));
+    const pid = await workplace.until('the spare', async () => {
+      const [host] = Object.values((await readStore()).hosts);
+      return (await spares(before.client)) === '1' ? host?.pid : null;
+    });
+    const identity = identityOf(pid);
     await end(before.child, 'SIGKILL');
+    signalProcess(identity, 'SIGSTOP');
     const { client } = await run('--warm-spares', '1');
-    await workplace.until('the adopted spare', () => spare(client));
+    assert.equal(await spares(client), '0', 'what it is shows only when it says hello');
+    signalProcess(identity, 'SIGCONT');
+    await workplace.until('the adopted spare', async () => (await spares(client)) === '1');
     assert.equal((await client.start('worker', {})).body.pid, pid);
   });
 

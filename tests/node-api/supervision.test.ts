@@ -34,6 +34,17 @@ describe('node API: supervision', () => {
   });
   afterEach(() => workplace.dispose());
 
+  const openSession = (info: ProcessInfo, ttlMs: number) =>
+    workplace.coordination.directory.openSession({
+      pool: 'a' as InstanceId,
+      processId: info.processId as ProcessId,
+      nodeName: 'node-1' as NodeName,
+      address: 'http://127.0.0.1:1',
+      ownsResources: true,
+      capacity: 1,
+      ttlMs,
+    });
+
   const only = async (): Promise<ProcessInfo | undefined> => (await agent.processes())[0];
 
   it('starts a killed process again, with a new id, and still finds the old one among the ended', async () => {
@@ -79,15 +90,7 @@ describe('node API: supervision', () => {
   it('ends the session of a killed process at once, long before it would expire', async () => {
     const info = (await agent.start('worker', { settingsId: 'a/0' })).body;
     const { directory } = workplace.coordination;
-    await directory.openSession({
-      pool: 'a' as InstanceId,
-      processId: info.processId as ProcessId,
-      nodeName: 'node-1' as NodeName,
-      address: 'http://127.0.0.1:1',
-      ownsResources: true,
-      capacity: 1,
-      ttlMs: 300_000,
-    });
+    await openSession(info, 300_000);
     const ended = Promise.withResolvers<string>();
     const unwatch = directory.watch(event => {
       if (event.type === 'session-ended') ended.resolve(event.reason);
@@ -97,24 +100,36 @@ describe('node API: supervision', () => {
     unwatch();
   });
 
-  it('ends a process whose session has expired, so that it lets go of its files', async () => {
+  it('ends a frozen process whose session has expired, so that it lets go of its files', async () => {
     const info = (await agent.start('worker', { settingsId: 'a/0', restart: { ...quick, maxAttempts: 0 } }))
       .body;
-    await workplace.coordination.directory.openSession({
-      pool: 'a' as InstanceId,
-      processId: info.processId as ProcessId,
-      nodeName: 'node-1' as NodeName,
-      address: 'http://127.0.0.1:1',
-      ownsResources: true,
-      capacity: 1,
-      ttlMs: 500,
-    });
+    await openSession(info, 500);
+    signalProcess(identityOf(info.pid), 'SIGSTOP');
     await untilGone(identityOf(info.pid));
     const state = await workplace.until('its state', async () => {
       const now = await only();
       return now?.state === 'CrashLoop' ? now : null;
     });
     assert.match(state.lastExit?.reason ?? '', /session had expired/);
+  });
+
+  it('leaves a process alone whose session has expired but which has let go of everything', async () => {
+    const info = (await agent.start('worker', { settingsId: 'a/0', restart: quick })).body;
+    const expired = Promise.withResolvers<void>();
+    const unwatch = workplace.coordination.directory.watch(event => {
+      if (event.type === 'session-ended' && event.reason === 'expired') expired.resolve();
+    });
+    await openSession(info, 500);
+    await expired.promise;
+    unwatch();
+    // The agent looks at one after the other: when it has ended the second, it is through with the first.
+    const frozen = (await agent.start('worker', { settingsId: 'b/0', restart: { ...quick, maxAttempts: 0 } }))
+      .body;
+    await openSession(frozen, 500);
+    signalProcess(identityOf(frozen.pid), 'SIGSTOP');
+    await untilGone(identityOf(frozen.pid));
+    const found = (await agent.processes()).find(one => one.processId === info.processId);
+    assert.deepEqual([found?.state, found?.restarts], ['Running', 0]);
   });
 
   it('kills a grandchild that left the process group, after a stop and after a crash', async () => {

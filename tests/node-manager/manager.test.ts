@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict';
 import { HoldfastError } from '#core';
 import { zipOf } from './fake-node.ts';
-import { copiesOn, copyCounts, createCluster, secret, until, type Cluster } from './running-manager.ts';
+import {
+  copiesOn,
+  copyCounts,
+  createCluster,
+  secret,
+  until,
+  uploadBytesMax,
+  type Cluster,
+} from './running-manager.ts';
 
 const app = (more: object = {}) => ({ id: 'one', packageName: 'app', instances: 3, ...more });
 const soon = { update: { healthyAfterMs: 50, maxUnavailable: 1 } };
@@ -173,6 +181,31 @@ describe('node manager', function () {
         body: form,
       });
       assert.equal(response.status, 201);
+    });
+
+    it('refuses an upload over its limit, however it comes, and a type that is none', async () => {
+      await clusterWith(1, []);
+      const { client } = await cluster.start();
+      await until(
+        () => client.status(),
+        status => status.nodes[0]?.state === 'ready',
+      );
+      const bytes = new Uint8Array(uploadBytesMax + 1);
+      const form = new FormData();
+      form.set('package', new Blob([bytes]), 'db.zip');
+      for (const [body, type, status, code] of [
+        [bytes, 'application/zip', 413, 'HF_PACKAGE_TOO_LARGE'],
+        [form, null, 413, 'HF_PACKAGE_TOO_LARGE'],
+        ['{}', 'application/json', 415, 'HF_MEDIA_TYPE'],
+      ] as const) {
+        const response = await fetch(`${client.uri}/api/master/packages`, {
+          method: 'POST',
+          headers: { authorization: `Bearer ${secret}`, ...(type === null ? {} : { 'content-type': type }) },
+          body,
+        });
+        assert.equal(response.status, status);
+        assert.equal(((await response.json()) as { code: string }).code, code);
+      }
     });
 
     it('rolls all instances of a package that is put, never more than one at a time, and keeps the comments', async () => {

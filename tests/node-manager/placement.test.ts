@@ -54,6 +54,13 @@ describe('placement', () => {
     assert.equal(chosen(request(), [a, b]), 'b');
   });
 
+  it('counts a node manager as load, but not against the capacity', () => {
+    const busy = createPlacementNode({ name: 'a', capacity: 1, labels: {}, others: 1 });
+    const idle = createPlacementNode({ name: 'b', capacity: 1, labels: {} });
+    assert.equal(chosen(request(), [busy, idle]), 'b');
+    assert.equal(chosen(request(), [busy]), 'a');
+  });
+
   it('prefers the node whose component types become most even', () => {
     const [a, b] = [node('a'), node('b')];
     occupy(a, request({ instanceId: 'two' }));

@@ -10,6 +10,7 @@ import { createInMemoryCoordination, type InMemoryCoordination } from '../suppor
 import { createFakeNode, type FakeNode } from './fake-node.ts';
 import { silentLogger } from './silence.ts';
 
+export const uploadBytesMax = 1024 * 1024;
 export const secret = 'a-secret-of-the-test-cluster';
 
 export interface Cluster {
@@ -76,7 +77,7 @@ export async function createCluster(
             nodeTimeoutMs: 2_000,
             deadAfterMs: 400,
             startupGraceMs: 2_000,
-            uploadBytesMax: 1024 * 1024,
+            uploadBytesMax,
             ...settings,
           },
         },

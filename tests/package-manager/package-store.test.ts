@@ -14,7 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
-import { createSystem, type ErrorCode } from '#core';
+import { createSystem, FOLDER_LOCK_FILES, type ErrorCode } from '#core';
 import { openPackageStore, type PackageStore, type PackageStoreOptions } from '#package-manager';
 import { packageZip, sampleZip } from '../fixtures/package-manager/packages.ts';
 import { expectedPaths, snapshot, versionsOf } from '../fixtures/package-manager/store-folder.ts';
@@ -72,11 +72,9 @@ describe('package store', () => {
     assert.equal(new Date(stored.installedAt).toISOString(), stored.installedAt);
     assert.deepEqual(await readFile(store.archivePath('sample', '1.0.0')), sampleZip('1.0.0'));
     const files = await snapshot(directory);
-    const claims = Object.keys(files).filter(path => path.startsWith('.owner-'));
-    assert.equal(claims.length, 1);
     assert.deepEqual(
       Object.keys(files)
-        .filter(path => !claims.includes(path) && path !== 'catalog.json.backup')
+        .filter(path => !FOLDER_LOCK_FILES.includes(path) && path !== 'catalog.json.backup')
         .sort(),
       expectedPaths(store, sampleContent),
     );
@@ -334,12 +332,6 @@ describe('package store', () => {
       store = await openStore();
     });
 
-    it('takes no notice of the claim of a process that is gone', async () => {
-      await writeFile(join(directory, '.owner-1-0'), ''); // pid 1 lives, but did not start at 0
-      await writeFile(join(directory, '.owner-4194304-123'), '');
-      await reopen();
-    });
-
     it('refuses a folder with something else in it and leaves it alone', async () => {
       await mkdir(join(directory, '../other'));
       await writeFile(join(directory, '../other/thesis.txt'), 'x');
@@ -375,7 +367,7 @@ describe('package store', () => {
       }
       store = await openStore();
       assert.deepEqual(versionsOf(store), ['sample@1.0.0*']);
-      const left = Object.keys(await snapshot(directory)).filter(path => !/^\.owner|backup$/.test(path));
+      const left = Object.keys(await snapshot(directory)).filter(path => !/^\.lock|backup$/.test(path));
       assert.deepEqual(
         left.sort(),
         [

@@ -149,6 +149,10 @@ describe('front door', () => {
       ],
       ['GET /db/a HTTP/1.1\r\nhost: a\r\nhost: b\r\nconnection: close\r\n\r\n', 400],
       ['GET /db/a HTTP/1.1\r\nhost : a\r\n\r\n', 400],
+      ...['evil/db/b?', 'a, b', 'a b', 'user@a', 'a:1:2', 'a\\b', 'a#b'].map(host => {
+        return [`GET /db/a HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\n\r\n`, 400] as [string, number];
+      }),
+      ["GET http://a'b;/db/a HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", 400],
       ['GET /db/a HTTP/1.1\r\nconnection: close\r\n\r\n', 400],
       ['OPTIONS * HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n', 400],
       ['nonsense\r\n\r\n', 400],

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { access, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { createInterface } from 'node:readline';
 import { build } from 'esbuild';
-import { isRunning, processesWithEnvironment, type ProcessIdentity } from '#core';
-import { findLauncher } from '../../../components/sqlite-service/parent-death.ts';
+import { isRunning, processesWithEnvironment, processFacts, type ProcessIdentity } from '#core';
+import { databaseFileName } from '../../../components/sqlite-service/file-name.ts';
+import { findLauncher } from '../../../components/sqlite-service/launcher.ts';
 import { createSqlProcess } from '../../../components/sqlite-service/sql-process.ts';
 import { componentFolder, removeFolder, startService, temporaryFolder, type Service } from './harness.ts';
 
@@ -71,8 +73,31 @@ describe('sqlite-service: SQL processes', () => {
     database.lose();
     await assert.rejects(waiting, { code: 'HF_NOT_OWNER' });
     assert.equal((await running).body.code, 'HF_OUTCOME_UNKNOWN');
-    const again = await service.open('/db/lost', 2n, { hadOwner: true });
+    // What only reads is for the new owner to answer.
+    const reader = await service.open('/db/lost', 2n, { hadOwner: true });
+    const reading = reader.get(`?query=${encodeURIComponent(endless)}`);
+    for (let turn = 0; turn < 20; turn++) await new Promise(resolve => setImmediate(resolve)); // it is sent
+    reader.lose();
+    await assert.rejects(reading, { code: 'HF_NOT_OWNER' });
+    const again = await service.open('/db/lost', 3n, { hadOwner: true });
     assert.equal((await again.sql('SELECT 1')).status, 200);
+  });
+
+  it('waits for the lock of an owner that was frozen, until its agent has ended it', async () => {
+    service = await startService(directory, { processes: 1 });
+    await service.open('/db/frozen', 1n);
+    const path = join(directory, 'data', databaseFileName('/db/frozen'));
+    await access(path);
+    const frozen = new DatabaseSync(path);
+    try {
+      frozen.exec('BEGIN IMMEDIATE');
+      const opening = service.open('/db/frozen', 2n, { hadOwner: true });
+      await new Promise(resolve => setTimeout(resolve, 1_500)); // longer than SQLite waits by itself
+      frozen.exec('ROLLBACK');
+      assert.equal((await (await opening).sql('SELECT 1')).status, 200);
+    } finally {
+      frozen.close();
+    }
   });
 
   it('bounds the queue', async () => {
@@ -122,12 +147,74 @@ describe('sqlite-service: SQL processes', () => {
     }
   });
 
+  it('reads again what a SQL process was reading when it died, once', async () => {
+    process.env[mark] = `reads-${process.pid}`;
+    const killOne = () => {
+      const [child] = processesWithEnvironment(mark, process.env[mark]!).filter(
+        ({ pid }) => pid !== process.pid,
+      );
+      process.kill(child!.pid, 'SIGKILL');
+      return child!;
+    };
+    try {
+      service = await startService(directory, { processes: 1, deadlineMs: 60_000 });
+      const database = await service.open('/db/reads', 1n);
+      await database.sql("INSERT INTO customers (name) VALUES ('kept')");
+      const reading = database.get('?query=SELECT name FROM customers');
+      const first = killOne();
+      assert.deepEqual((await reading).body.results, [{ name: 'kept' }]);
+
+      const ever = database.get(`?query=${encodeURIComponent(endless)}`);
+      for (let turn = 0; turn < 20; turn++) await new Promise(resolve => setImmediate(resolve)); // it is sent
+      const second = killOne();
+      assert.notEqual(second.pid, first.pid);
+      // Starting takes far less time on the processor than that.
+      await until('a fresh one runs it', () =>
+        processesWithEnvironment(mark, process.env[mark]!).some(
+          ({ pid }) => pid !== process.pid && pid !== second.pid && (processFacts(pid)?.cpuMs ?? 0) > 1_500,
+        ),
+      );
+      killOne();
+      assert.equal((await ever).body.code, 'HF_OUTCOME_UNKNOWN');
+      assert.deepEqual((await database.sql('SELECT name FROM customers')).body.results, [{ name: 'kept' }]);
+    } finally {
+      delete process.env[mark];
+    }
+  });
+
+  it('refuses a row that needs more memory than it may have, and lives on', async function () {
+    const { execArgv } = await findLauncher(16 * 1024 * 1024);
+    if (!execArgv.includes('prlimit')) this.skip();
+    process.env[mark] = `large-${process.pid}`;
+    const pids = () =>
+      processesWithEnvironment(mark, process.env[mark]!).flatMap(({ pid }) =>
+        pid === process.pid ? [] : [pid],
+      );
+    try {
+      service = await startService(directory, { processes: 1 });
+      const database = await service.open('/db/large', 1n);
+      const before = pids();
+      for (const value of ['zeroblob(16000000)', "printf('%.*c', 16000000, 'x')"]) {
+        const columns = Array.from({ length: 300 }, (_, index) => `${value} AS c${index}`); // 5 GB
+        const { status, body } = await database.sql(`SELECT ${columns.join(', ')}`);
+        assert.equal(status, 503, JSON.stringify(body).slice(0, 500));
+        assert.equal(body.code, 'HF_CAPACITY');
+        assert.match(body.message!, /ask for less/);
+      }
+      const { body } = await database.sql("SELECT printf('%.*c', 16000000, 'x') AS text"); // as large as may be
+      assert.equal(String(body.results![0]!.text).length, 16_000_000);
+      assert.deepEqual(pids(), before);
+    } finally {
+      delete process.env[mark];
+    }
+  });
+
   it('fails its start, and says why, when SQL processes do not come up', async () => {
     const broken = join(directory, 'broken.mjs');
     await writeFile(broken, 'process.exit(3);');
     const sql = createSqlProcess({
       file: broken,
-      launcher: await findLauncher(),
+      launcher: await findLauncher(1024 * 1024),
       worker: { openDatabases: 1, maxRows: 1, maxBytes: 1024 },
       deadlineMs: 1_000,
       maxQueued: 1,

@@ -241,6 +241,21 @@ describe('sqlite-service: SQL over HTTP', () => {
     assert(body.results!.length > 0);
   });
 
+  it('is not held up by comments before a write, however many', async () => {
+    const { status, body } = await database.sql(
+      `${'/* a * b **//***/-- c\n'.repeat(200)}INSERT INTO customers (name) VALUES ('x')`,
+    );
+    assert.equal(status, 200);
+    assert.equal(body.changes, 1);
+  });
+
+  it('takes parameters of any name', async () => {
+    const { body } = await database.send(
+      '{"query": "SELECT :__proto__ AS a", "parameters": {"__proto__": 5}}',
+    );
+    assert.deepEqual(body.results, [{ a: 5 }]);
+  });
+
   it('does full-text search and R-trees', async () => {
     const { body } = await database.sql(
       "CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f VALUES ('hold fast'), ('let go'); SELECT x FROM f WHERE f MATCH 'fast'",

@@ -147,6 +147,34 @@ describe('manifest', () => {
     assert.deepEqual(problemsOf({ ...valid, configurationSchema }), []);
   });
 
+  it('refuses a schema that takes for ever to check, or refers to itself without end', () => {
+    const defaultConfiguration = { a: `${'a'.repeat(60)}!` };
+    const endless = { properties: { a: { pattern: '^(a+)+$' } } };
+    const circle = {
+      definitions: {
+        x: { allOf: [{ $ref: '#/definitions/y' }] },
+        y: { allOf: [{ $ref: '#/definitions/x' }] },
+      },
+      properties: { a: { $ref: '#/definitions/x' } },
+    };
+    for (const configurationSchema of [endless, circle]) {
+      const problems = problemsOf({ ...valid, defaultConfiguration, configurationSchema });
+      assert.deepEqual(
+        problems.map(problem => problem.path),
+        ['$.configurationSchema'],
+      );
+    }
+    // What is installed was checked; a host pays nothing for that again.
+    const text = JSON.stringify({ ...valid, defaultConfiguration, configurationSchema: endless });
+    assert.deepEqual(parseManifest(text, { installed: true }).defaultConfiguration, defaultConfiguration);
+  });
+
+  it('refuses a manifest that is too deep to walk through', () => {
+    const deep = `${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}`;
+    const text = JSON.stringify(valid).replace('}', `,"defaultConfiguration":${deep}}`);
+    assert.deepEqual(problemsOf(text), [{ path: '$', expected: 'nothing deeper than 100 levels' }]);
+  });
+
   it('takes exactly the versions that can be compared', () => {
     const part = fc.oneof(fc.nat(), fc.constantFrom('0', '01', '', 'x', '-', '9007199254740993'));
     const version = fc
@@ -214,6 +242,23 @@ describe('configure', () => {
         return true;
       },
     );
+  });
+
+  it('refuses settings that take for ever to check, or are too deep, with the path in the document', () => {
+    const configurationSchema = { properties: { a: { type: 'string', pattern: '^(a+)+$' } } };
+    const manifest = { packageName: 'hello', defaultConfiguration: {}, configurationSchema };
+    const deep = JSON.parse(`${'{"a":'.repeat(10_000)}1${'}'.repeat(10_000)}`) as Record<string, unknown>;
+    for (const settings of [{ a: `${'a'.repeat(60)}!` }, deep]) {
+      assert.throws(
+        () => configure(manifest, settings, '$.settings'),
+        (error: HoldfastError) => {
+          assert.equal(error.code, 'HF_SETTINGS_INVALID');
+          const [problem] = error.details.problems as Problem[];
+          assert.equal(problem!.path, '$.settings');
+          return true;
+        },
+      );
+    }
   });
 
   it('does not tell secrets when it refuses them', () => {

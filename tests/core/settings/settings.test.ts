@@ -380,6 +380,33 @@ describe('settings', () => {
       assert.equal(problemsOf(text)[0]!.path, '$.__proto__');
     });
 
+    it('what is too deep to walk through', () => {
+      for (const deep of [
+        `{"a":${'['.repeat(200_000)}`,
+        `${'{"a":'.repeat(200_000)}1${'}'.repeat(200_000)}`,
+      ]) {
+        const [problem, ...others] = problemsOf(deep);
+        assert.equal(problem!.path, '$');
+        assert.match(problem!.expected, /^nothing deeper than 100 levels \(line 1, column \d+\)$/);
+        assert.deepEqual(others, []);
+      }
+    });
+
+    it('the same mistake many times: the first fifty, and short', () => {
+      const many = <Item>(make: (index: number) => Item) => Array.from({ length: 2_000 }, (_, i) => make(i));
+      const instances = many(index => ({ id: `i${index}`, packageName: 'hello' }));
+      const lost = many(index => ({ pathPrefix: `/r${index}`, componentInstanceId: 'lost' }));
+      for (const text of [
+        `{${many(() => '"a":1').join(',')}}`,
+        JSON.stringify({ ...valid(), componentInstances: many(() => ({ id: 'i', packageName: 'hello' })) }),
+        JSON.stringify({ ...valid(), componentInstances: instances, routes: lost }),
+      ]) {
+        const problems = problemsOf(text);
+        assert.equal(problems.length, 50);
+        assert(JSON.stringify(problems).length < 20_000);
+      }
+    });
+
     it('too much of it', () => {
       assert.match(
         problemsOf(`{"clusterName": "${'x'.repeat(5_000_000)}"}`)[0]!.expected,

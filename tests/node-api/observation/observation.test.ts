@@ -51,6 +51,19 @@ describe('node API: log files', () => {
       await writer.close();
     }
   });
+
+  it('keeps the end of what came too fast, and no more', async () => {
+    const hostFolder = join(folder, 'h1');
+    await mkdir(hostFolder);
+    const path = join(hostFolder, 'stdout.log');
+    await writeFile(path, `begin${'x'.repeat(60 * 1024 * 1024)}end`);
+    await limitLogs(folder);
+    assert.equal((await stat(path)).size, 0);
+    const { size, mode } = await stat(`${path}.1`);
+    assert.equal(size, 20 * 1024 * 1024);
+    assert.equal(mode & 0o777, 0o600);
+    assert.match((await readFile(`${path}.1`, 'utf8')).slice(-10), /xend$/);
+  });
 });
 
 describe('node API: event log', () => {

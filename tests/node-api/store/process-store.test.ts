@@ -2,8 +2,6 @@ import { strict as assert } from 'node:assert';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { processIdentity } from '#core';
-import { lockDataDirectory } from '../../../node-api/store/data-lock.ts';
 import { openProcessStore } from '../../../node-api/store/process-store.ts';
 
 const log = { warn() {} };
@@ -57,39 +55,5 @@ describe('node API: process store', () => {
   it('refuses to forget: neither the file nor its backup usable', async () => {
     await writeFile(path, 'x');
     await assert.rejects(openProcessStore(path, log), { code: 'HF_STATE_UNUSABLE' });
-  });
-});
-
-describe('node API: data lock', () => {
-  let folder: string;
-  beforeEach(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'hf-lock-'));
-  });
-  afterEach(() => rm(folder, { recursive: true, force: true }));
-  const lockFile = () => join(folder, 'agent.lock');
-
-  it('is held by one at a time and free after its release', async () => {
-    const lock = await lockDataDirectory(folder);
-    await assert.rejects(lockDataDirectory(folder), { code: 'HF_ALREADY_RUNNING' });
-    await lock.release();
-    await (await lockDataDirectory(folder)).release();
-  });
-
-  it('is taken over from a process that is gone, from a reused pid, and from a torn file', async () => {
-    const { startTime } = processIdentity(process.pid)!;
-    for (const stale of [
-      JSON.stringify({ pid: 4_194_305, startTime: '1' }),
-      JSON.stringify({ pid: process.pid, startTime: `${startTime}0` }),
-      '{"pid":',
-    ]) {
-      await writeFile(lockFile(), stale);
-      await (await lockDataDirectory(folder)).release();
-    }
-  });
-
-  it('goes to exactly one of many that try at once', async () => {
-    await writeFile(lockFile(), '{}');
-    const results = await Promise.allSettled(Array.from({ length: 10 }, () => lockDataDirectory(folder)));
-    assert.equal(results.filter(result => result.status === 'fulfilled').length, 1);
   });
 });

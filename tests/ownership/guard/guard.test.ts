@@ -168,6 +168,53 @@ describe('ownership guard', () => {
     assert.equal(tries, 5);
   });
 
+  it('gives a key back that the resource refuses while it is open, and takes it again with a higher fence', async () => {
+    const seen = { fence: 0n };
+    const refused = () =>
+      Object.assign(new Error('seen newer'), {
+        code: 'HF_FENCED',
+        details: { fence: seen.fence.toString() },
+      });
+    const guard = await start('h1', {
+      component: {
+        async openResource(resource) {
+          if (resource.fence <= seen.fence) throw refused();
+          seen.fence = resource.fence;
+          opened.push(resource);
+          return {
+            ...handlerOf(resource),
+            fetch() {
+              if (resource.fence !== seen.fence) throw refused();
+              return new Response(resource.fence.toString());
+            },
+          };
+        },
+      },
+    });
+    const held = await settle(claim(directory, 'a'));
+    const gate = Promise.withResolvers<void>();
+    const slow = ask(guard, held, async (_handler, resource) => {
+      await gate.promise;
+      resource.assertOwned();
+      return 'finished';
+    });
+    await system.advance(10);
+    seen.fence = held.fence + 500n; // the file was replaced by one that somebody else had owned
+    await assert.rejects(settle(ask(guard, held, answer)), { code: 'HF_FENCED' });
+    await assert.rejects(settle(ask(guard, held, answer)), isNotOwner);
+    await system.advance(10);
+    assert.deepEqual(closed, [], 'closed under a request');
+    gate.resolve();
+    assert.equal(await settle(slow), 'finished');
+    await system.advance(10);
+    assert.deepEqual(closed, [key('a')]);
+    await assert.rejects(settle(ask(guard, held, answer)), isNotOwner);
+    const again = await settle(claim(directory, 'a'));
+    assert(again.fence > held.fence);
+    assert(BigInt(await settle(ask(guard, again, answer))) > held.fence + 500n);
+    assert.equal(guard.metrics.overruns, 0);
+  });
+
   it('says why a resource could not be opened, and tries again for the next request', async () => {
     let failure: Error | null = new Error('disk on fire');
     const guard = await start('h1', {
@@ -345,6 +392,25 @@ describe('ownership guard', () => {
     closing.resolve();
     assert.equal(await settle(waiting), 'x');
     assert.equal(opened.length, 2);
+  });
+
+  it('says that it lets go only when nothing is open any more of a session that was lost', async () => {
+    const closing = Promise.withResolvers<void>();
+    const guard = await start('h1', {
+      component: {
+        openResource: async () => ({ fetch: () => new Response('x'), close: () => closing.promise }),
+      },
+    });
+    await settle(ask(guard, await settle(claim(directory, 'a')), answer));
+    await settle(guard.letGo());
+    await settle(directory.closeSession(guard.session!.sessionId));
+    await system.advance(ttlMs);
+    let free = false;
+    const letting = guard.letGo().then(() => (free = true));
+    await system.advance(500);
+    assert(!free);
+    closing.resolve();
+    await settle(letting);
   });
 
   it('has a session without keys for a component that owns nothing', async () => {

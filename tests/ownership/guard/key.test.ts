@@ -46,6 +46,7 @@ const events: Record<string, KeyEvent> = {
   'not confirmed': { type: 'confirmed', openId: 7, owned: false },
   failed: { type: 'failed', openId: 7, error: 'why' },
   done: { type: 'done', openId: 7 },
+  'refused by the fence': { type: 'fenced', openId: 7 },
   closed: { type: 'closed', openId: 7 },
   released: { type: 'released', openId: 7 },
   drain: { type: 'drain-key', release: true },
@@ -115,6 +116,7 @@ const table: Record<string, Record<string, string>> = {
   },
   ready: {
     request: 'ready: run',
+    'refused by the fence': 'closing: close',
     'newer request': 'closing: close reject',
     drain: 'closing: close',
     'drain, keep': 'closing: close',
@@ -122,6 +124,7 @@ const table: Record<string, Record<string, string>> = {
   },
   busy: {
     request: 'ready+2:',
+    'refused by the fence': 'draining: reject',
     'newer request': 'draining: reject reject',
     done: 'ready: run',
     drain: 'draining: reject',

@@ -45,6 +45,7 @@ const move = fc.oneof(
     weight: 8,
     arbitrary: fc.record({ type: fc.constant('drain-key' as const), key: fc.nat(2), release: fc.boolean() }),
   },
+  { weight: 4, arbitrary: fc.record({ type: fc.constant('fenced' as const), pick: fc.nat(50) }) },
   { weight: 20, arbitrary: fc.record({ type: fc.constant('late' as const), pick: fc.nat(20) }) },
   { weight: 3, arbitrary: fc.constant({ type: 'drain' as const }) },
   { weight: 1, arbitrary: fc.constant({ type: 'abort' as const }) },
@@ -292,6 +293,15 @@ function run({ concurrency, moves }: typeof world extends fc.Arbitrary<infer Wor
       case 'done':
         if (running.length > 0) finishOne(one.pick);
         break;
+      case 'fenced': {
+        const refused = running[one.pick % Math.max(1, running.length)];
+        if (!refused) break;
+        const { key, openId } = refused;
+        dispatch({ type: 'fenced', key, openId });
+        const found = state.keys.get(key);
+        assert(found?.openId !== openId || found.phase !== 'ready', 'serves on what refuses it');
+        break;
+      }
       case 'drain-key':
         dispatch({ type: 'drain-key', key: keys[one.key]!, release: one.release });
         break;

@@ -1,0 +1,63 @@
+/** The settings as the program reads them: every default filled in. What the user writes is `schema.ts`. */
+import type { ClusterSettingsDocument } from './schema.ts';
+
+export interface InstanceSettings {
+  id: string;
+  packageName: string;
+  packageVersion: string | null;
+  instances: number | 'perNode';
+  settings: Record<string, unknown>;
+  messagePublisher: {
+    packageName: string;
+    packageVersion: string | null;
+    settings: Record<string, unknown>;
+  } | null;
+  constraints: { labels: Record<string, string>; spread: string | null; antiAffinity: string[] };
+  resources: { memoryMb: number | null; weight: number };
+  restart: { maxAttempts: number; windowMs: number; backoffMs: number; backoffMaxMs: number };
+  update: {
+    strategy: 'rolling';
+    maxUnavailable: number;
+    healthyAfterMs: number;
+    deadlineMs: number;
+    autoRollback: boolean;
+  };
+  env: Record<string, string | { secretRef: string }>;
+  concurrency: number;
+  ports: number[];
+}
+
+export interface NodeSettings {
+  networkName: string;
+  networkIp: string;
+  /** Without a trailing slash. */
+  nodeApiUri: string;
+  capacity: number;
+  labels: Record<string, string>;
+}
+
+export type RouteSettings = {
+  pathPrefix: string;
+  componentInstanceId: string;
+  resourceKey: { from: string; segments: number | null };
+};
+
+export type PackageReference = NonNullable<ClusterSettingsDocument['nodePackages']>[number];
+
+/** The settings with every default filled in, frozen. */
+export interface ClusterSettings {
+  clusterName: string;
+  coordination: { kind: 'embedded' | 'redis' | 'postgres' | 'etcd'; urls: string[] };
+  managers: number;
+  syncIntervalMs: number;
+  sessionTtlMs: number;
+  holdMs: number;
+  orphanGraceMs: number;
+  warmSpares: number;
+  componentHostPackageName: string;
+  nodePackages: PackageReference[];
+  componentPackages: PackageReference[];
+  nodeServers: NodeSettings[];
+  componentInstances: InstanceSettings[];
+  routes: RouteSettings[];
+}

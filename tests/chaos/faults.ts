@@ -1,0 +1,278 @@
+/**
+ * What can be broken, each as one action that resolves when the breaking is over (a frozen process goes on, a broken file
+ * is repaired). Healing is nobody's business here: it is the cluster's. Signals go to processes of this cluster only, by pid
+ * and start time.
+ */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { processIdentity, signalProcess, type ProcessIdentity, type ProcessInfo } from '#core';
+import { databaseFileName } from '../../components/sqlite-service/file-name.ts';
+import { until, type Cluster } from '../support/cluster.ts';
+import { makeKeeperPackage } from '../support/make-package.ts';
+import type { Dice } from './dice.ts';
+import type { FaultSpan } from './history.ts';
+import { agentsOf, coordinatorsOf, processesOf, sqlProcessesOf, startersOf } from './machine.ts';
+
+/** Databases that clients write to. */
+export const registers = Array.from({ length: 24 }, (_, index) => `/db/k${index}`);
+
+export interface World {
+  cluster: Cluster;
+  dice: Dice;
+  ttlMs: number;
+  /** Major version of the keeper package that runs. */
+  keeperVersion: number;
+}
+
+export interface Fault {
+  name: string;
+  mayFail: FaultSpan['mayFail'];
+  /** How long the cluster may take to heal after it. */
+  healMs: number;
+  /** Not together with another one. */
+  alone?: boolean;
+  /** Resolves to the routers that it broke. */
+  inject(world: World): Promise<string[]>;
+}
+
+/** How long a node may be away before its instances are replaced elsewhere. */
+export const deadAfterMs = 2_500;
+const healMs = 20_000;
+const held = ['databases', 'keepers'];
+
+export const faults: readonly Fault[] = [
+  {
+    name: 'kill -9 of a host',
+    mayFail: 'unsafe',
+    healMs,
+    inject: world => killHost(world, held),
+  },
+  {
+    name: 'kill -9 of the host of a router',
+    mayFail: 'unsafe',
+    healMs,
+    async inject(world) {
+      const index = world.dice.below(world.cluster.routerUris.length);
+      await killHost(world, [index === 0 ? 'router' : `router-${index + 1}`]);
+      return [world.cluster.routerUris[index]!];
+    },
+  },
+  {
+    name: 'kill -9 of the host of the node manager',
+    mayFail: 'nothing',
+    healMs,
+    inject: world => killHost(world, ['node-manager']),
+  },
+  {
+    name: 'kill -9 of an agent',
+    mayFail: 'nothing',
+    healMs,
+    async inject({ cluster, dice }) {
+      signalProcess(dice.pick(agentsOf(cluster)), 'SIGKILL');
+      return [];
+    },
+  },
+  {
+    name: 'kill -9 of all agents',
+    mayFail: 'nothing',
+    healMs,
+    async inject({ cluster }) {
+      for (const agent of agentsOf(cluster)) signalProcess(agent, 'SIGKILL');
+      return [];
+    },
+  },
+  {
+    name: 'kill -9 of a SQL process',
+    mayFail: 'unsafe',
+    healMs,
+    async inject({ cluster, dice }) {
+      signalProcess(dice.pick(sqlProcessesOf(cluster)), 'SIGKILL');
+      return [];
+    },
+  },
+  {
+    name: 'a database file that has seen a much higher fence',
+    mayFail: 'unsafe',
+    healMs,
+    async inject({ cluster, dice }) {
+      const key = dice.pick(registers);
+      const path = join(cluster.stateRoot, 'data/databases/data', databaseFileName(key));
+      const database = new DatabaseSync(path, { timeout: 5_000 });
+      try {
+        database.exec('UPDATE _holdfast_fence SET fence = fence + 10000');
+      } finally {
+        database.close();
+      }
+      const answer = await fetch(dice.pick(cluster.routerUris) + key);
+      if (!answer.ok) throw new Error(`${key} does not get over its fence: ${await answer.text()}`);
+      return [];
+    },
+  },
+  {
+    name: 'kill -9 of the coordinator',
+    mayFail: 'nothing',
+    healMs,
+    async inject({ cluster }) {
+      signalProcess(await theCoordinator(cluster), 'SIGKILL');
+      return [];
+    },
+  },
+  ...[0.5, 1, 2].map((times): Fault => ({
+    name: `SIGSTOP of a host for ${times} × TTL`,
+    mayFail: 'unsafe',
+    healMs,
+    async inject({ cluster, dice, ttlMs }) {
+      const host = dice.pick(await hostsOf(cluster, held));
+      await freeze(processIdentity(host.pid!), times * ttlMs);
+      return [];
+    },
+  })),
+  {
+    name: 'SIGSTOP of a host and its SQL processes for 2 × TTL',
+    mayFail: 'unsafe',
+    healMs,
+    async inject({ cluster, dice, ttlMs }) {
+      const { processId } = dice.pick(await hostsOf(cluster, ['databases']));
+      const tree = processesOf(cluster.directory).filter(one => one.processId === processId);
+      await Promise.all(tree.map(one => freeze(one, 2 * ttlMs)));
+      return [];
+    },
+  },
+  {
+    name: 'SIGSTOP of the host of a router for 2 × TTL',
+    mayFail: 'unsafe',
+    healMs,
+    async inject({ cluster, dice, ttlMs }) {
+      const index = dice.below(cluster.routerUris.length);
+      const [host] = await hostsOf(cluster, [index === 0 ? 'router' : `router-${index + 1}`]);
+      await freeze(processIdentity(host!.pid!), 2 * ttlMs);
+      return [cluster.routerUris[index]!];
+    },
+  },
+  {
+    name: 'SIGSTOP of the host of the node manager for 2 × TTL',
+    mayFail: 'nothing',
+    healMs,
+    async inject({ cluster, ttlMs }) {
+      const [host] = await hostsOf(cluster, ['node-manager']);
+      await freeze(processIdentity(host!.pid!), 2 * ttlMs);
+      return [];
+    },
+  },
+  {
+    name: 'SIGSTOP of an agent until its node is given up',
+    mayFail: 'nothing',
+    healMs: 40_000,
+    async inject({ cluster, dice }) {
+      await freeze(dice.pick(agentsOf(cluster)), deadAfterMs + 3_000);
+      return [];
+    },
+  },
+  {
+    name: 'SIGSTOP of an agent',
+    mayFail: 'nothing',
+    healMs,
+    async inject({ cluster, dice }) {
+      await freeze(dice.pick(agentsOf(cluster)), 500 + dice.below(1_500));
+      return [];
+    },
+  },
+  ...[0.5, 2].map((times): Fault => ({
+    name: `SIGSTOP of the coordinator for ${times} × TTL`,
+    mayFail: 'unsafe',
+    healMs,
+    async inject({ cluster, ttlMs }) {
+      await freeze(await theCoordinator(cluster), times * ttlMs);
+      return [];
+    },
+  })),
+  {
+    name: 'deployment of a new version',
+    mayFail: 'nothing',
+    healMs: 40_000,
+    async inject(world) {
+      const version = `${++world.keeperVersion}.0.0`;
+      await until('the package is taken', async () => {
+        const response = await world.cluster.master('/api/master/packages', {
+          method: 'PUT',
+          headers: { 'content-type': 'application/zip' },
+          body: makeKeeperPackage(version),
+          signal: AbortSignal.timeout(5_000),
+        });
+        return response.ok;
+      });
+      await until(
+        `the keepers run ${version}`,
+        async () => {
+          const found = (await world.cluster.status()).instances.find(({ id }) => id === 'keepers');
+          return found?.versions[version] === found?.desired;
+        },
+        40_000,
+      );
+      return [];
+    },
+  },
+  {
+    name: 'a broken settings file',
+    mayFail: 'nothing',
+    healMs,
+    async inject({ cluster }) {
+      const good = await readFile(cluster.settingsPath, 'utf8');
+      await cluster.writeSettings(good.slice(0, good.length / 2));
+      await until('the error is shown', async () => (await cluster.status()).settingsError);
+      await cluster.writeSettings(good);
+      await until('the error is gone', async () => (await cluster.status()).settingsError === null);
+      return [];
+    },
+  },
+  {
+    name: 'kill -9 of the whole `up`',
+    mayFail: 'all',
+    healMs: 40_000,
+    alone: true,
+    async inject({ cluster }) {
+      const exited = once(cluster.process, 'exit');
+      for (const starter of startersOf(cluster)) signalProcess(starter, 'SIGKILL');
+      await exited;
+      await cluster.restart();
+      return [];
+    },
+  },
+];
+
+async function hostsOf(cluster: Cluster, instances: readonly string[]): Promise<ProcessInfo[]> {
+  return until('hosts run', async () => {
+    const running = (await cluster.processes()).filter(
+      ({ pid, state, component }) =>
+        pid !== null && state === 'Running' && instances.includes(component?.instanceId ?? ''),
+    );
+    return running.length > 0 && running;
+  });
+}
+
+async function killHost({ cluster, dice }: World, instances: readonly string[]): Promise<string[]> {
+  const host = dice.pick(await hostsOf(cluster, instances));
+  const identity = processIdentity(host.pid!);
+  if (identity) signalProcess(identity, 'SIGKILL');
+  await until('its agent has noticed', async () =>
+    (await cluster.processes()).every(({ pid }) => pid !== host.pid),
+  );
+  return [];
+}
+
+async function theCoordinator(cluster: Cluster): Promise<ProcessIdentity> {
+  return until('a coordinator runs', async () => coordinatorsOf(cluster)[0]);
+}
+
+/** Whatever ends it meanwhile: it goes on, if it still is. */
+async function freeze(identity: ProcessIdentity | null, ms: number): Promise<void> {
+  if (!identity || !signalProcess(identity, 'SIGSTOP')) return;
+  try {
+    await sleep(ms);
+  } finally {
+    signalProcess(identity, 'SIGCONT');
+  }
+}

@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { parseSettings } from '#core';
+import { managerRequest } from '../../cli/up/manager-start.ts';
+
+const requestOf = (document: Record<string, unknown>) =>
+  managerRequest(
+    parseSettings(
+      JSON.stringify({
+        clusterName: 'test',
+        nodeServers: [{ networkName: 'a', nodeApiUri: 'http://127.0.0.1:5101' }],
+        ...document,
+      }),
+    ).settings,
+    '/here/cluster-settings.json',
+  );
+
+describe('the request that starts the node manager', () => {
+  it('asks for what the settings declare', () => {
+    const restart = { maxAttempts: 50, windowMs: 30_000, backoffMs: 100, backoffMaxMs: 1_000 };
+    assert.deepEqual(
+      requestOf({
+        sessionTtlMs: 1_500,
+        componentInstances: [
+          {
+            id: 'node-manager',
+            packageName: 'node-manager',
+            settings: { port: 7001, deadAfterMs: 2_500 },
+            resources: { memoryMb: 128 },
+            env: { TZ: 'UTC' },
+            restart,
+          },
+        ],
+      }),
+      {
+        instanceId: 'node-manager',
+        settings: {
+          settingsFile: '/here/cluster-settings.json',
+          host: '127.0.0.1',
+          port: 7001,
+          deadAfterMs: 2_500,
+        },
+        env: { TZ: 'UTC' },
+        restart,
+        memoryMb: 128,
+        sessionTtlMs: 1_500,
+      },
+    );
+  });
+
+  it('asks for the usual when they say nothing of it', () => {
+    assert.deepEqual(requestOf({}), {
+      instanceId: 'node-manager',
+      settings: { settingsFile: '/here/cluster-settings.json', host: '127.0.0.1', port: 7777 },
+      sessionTtlMs: 5_000,
+    });
+  });
+});
