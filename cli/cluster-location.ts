@@ -76,11 +76,19 @@ export async function readToken(path: string): Promise<string> {
   try {
     text = await readFile(path, 'utf8');
   } catch (cause) {
-    throw new HoldfastError('HF_USAGE', `cannot read the token file ${path}`, { cause });
+    const reason = (cause as Error).message;
+    throw new HoldfastError(
+      'HF_USAGE',
+      `cannot read the token file ${path}: ${reason}; name another with --token-file`,
+      { cause },
+    );
   }
   const token = text.trim();
   if (!/^[A-Za-z0-9._-]{16,512}$/.test(token)) {
-    throw new HoldfastError('HF_STATE_UNUSABLE', `${path} does not hold a token`);
+    throw new HoldfastError(
+      'HF_STATE_UNUSABLE',
+      `${path} does not hold a token; expected one line, as holdfast token prints it`,
+    );
   }
   return token;
 }

@@ -21,7 +21,19 @@ const advice: Partial<Record<ErrorCode, string>> = {
 };
 
 /** Errors of the operating system that the user can mend. */
-const unusable = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'ENOTDIR', 'EISDIR', 'EEXIST']);
+const unusable = new Set([
+  'EACCES',
+  'EPERM',
+  'EROFS',
+  'ENOSPC',
+  'EDQUOT',
+  'ENOENT',
+  'ENOTDIR',
+  'EISDIR',
+  'EEXIST',
+  'ELOOP',
+  'ENAMETOOLONG',
+]);
 
 /** Writes the error and answers with the exit code. */
 export function report(
@@ -43,9 +55,11 @@ export function report(
 function asHoldfastError(error: unknown): unknown {
   const { code, path } = (error ?? {}) as NodeJS.ErrnoException;
   if (error instanceof HoldfastError || !path || !unusable.has(code ?? '')) return error;
-  return new HoldfastError('HF_STATE_UNUSABLE', `cannot use ${path}: ${(error as Error).message}`, {
-    cause: error,
-  });
+  return new HoldfastError(
+    'HF_STATE_UNUSABLE',
+    `cannot use ${path}: ${(error as Error).message}; make it usable for this user, or name another place`,
+    { cause: error },
+  );
 }
 
 /** The lines for people. */
@@ -55,9 +69,11 @@ export function describeFailure(error: unknown): string {
     return `HF_INTERNAL: ${text}\n  A defect in Holdfast; run it again with --verbose and report what it prints.\n`;
   }
   const problems = error.details.problems;
+  const [heading = ''] = error.message.split(':');
   const lines = Array.isArray(problems)
     ? [
-        `${error.code}: ${error.message.split(':')[0]}:`,
+        // Some messages are nothing but the problems, which follow.
+        heading.startsWith('$') ? `${error.code}:` : `${error.code}: ${heading}:`,
         ...(problems as Problem[]).map(problem => `  ${describeProblem(problem)}`),
       ]
     : [`${error.code}: ${error.message}`];

@@ -19,6 +19,7 @@ export { createSystem, isoTime, type Clock, type Random, type System, type Timer
 export { createFakeSystem, type FakeSystem } from './system/fake-system.ts';
 export * from './system/durable-file.ts';
 export { FOLDER_LOCK_FILES, lockFolder, type FolderLock } from './system/folder-lock.ts';
+export { makeFolder } from './system/make-folder.ts';
 export * from './system/process-table.ts';
 export { socketPath } from './system/socket-path.ts';
 export { canonicalJson } from './canonical-json.ts';

@@ -9,11 +9,11 @@
  * - Without either, a signal ends the agent alone, since a real machine's agent is being restarted: its hosts serve on and
  *   are adopted by the next one (or end themselves after `--orphan-grace-ms`).
  */
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { join, resolve } from 'node:path';
 import { pino } from 'pino';
-import { createSystem, DEFAULTS, HoldfastError } from '#core';
+import { createSystem, DEFAULTS, HoldfastError, makeFolder } from '#core';
 import { startNodeAgent, type NodeAgent } from './agent.ts';
 import { parseNodeArguments, type NodeArguments } from './arguments.ts';
 import { limitFile } from './observation/log-files.ts';
@@ -77,7 +77,7 @@ async function readToken(path: string): Promise<string> {
 async function openLog(dataDirectory: string, nodeName: string) {
   const path = join(dataDirectory, 'agent.log');
   try {
-    await mkdir(dataDirectory, { recursive: true, mode: 0o700 });
+    await makeFolder(dataDirectory);
     await limitFile(path);
     // Written at once: the last lines before a crash are those that matter.
     const destination = pino.destination({ dest: path, append: true, mode: 0o600, sync: true });

@@ -1,13 +1,13 @@
 /** The agent's folders, made for its user alone, or a clear word on why they cannot be. */
-import { access, chmod, constants, mkdir } from 'node:fs/promises';
+import { access, chmod, constants } from 'node:fs/promises';
 import { join } from 'node:path';
-import { HoldfastError } from '#core';
+import { HoldfastError, makeFolder } from '#core';
 
 /** @throws HoldfastError HF_STATE_UNUSABLE naming the folder */
 export async function prepareFolders(dataDirectory: string): Promise<void> {
   for (const folder of [dataDirectory, join(dataDirectory, 'hosts'), join(dataDirectory, 'compile-cache')]) {
     try {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await makeFolder(folder);
       await chmod(folder, 0o700);
       await access(folder, constants.R_OK | constants.W_OK | constants.X_OK);
     } catch (cause) {

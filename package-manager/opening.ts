@@ -3,9 +3,9 @@
  * because only what the catalog names has happened. After the catalog had to be taken from its backup, or was lost, it
  * is the other way round: what is installed completely is taken up again.
  */
-import { mkdir, readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { compileSchema, FOLDER_LOCK_FILES, HoldfastError, type Logger } from '#core';
+import { compileSchema, FOLDER_LOCK_FILES, HoldfastError, makeFolder, type Logger } from '#core';
 import { Low } from 'lowdb';
 import semver from 'semver';
 import {
@@ -23,7 +23,7 @@ import { catalogVersion, readRecord } from './version-record.ts';
 
 /** @throws HoldfastError HF_STATE_UNUSABLE when the folder holds something else: it would be swept away */
 export async function prepareFolder(layout: StoreLayout): Promise<void> {
-  await mkdir(layout.root, { recursive: true, mode: 0o700 });
+  await makeFolder(layout.root);
   const found = await readdir(layout.root);
   const isStore = found.some(name => ['catalog.json', 'catalog.json.backup', 'archives'].includes(name));
   const foreign = found.filter(
@@ -52,8 +52,8 @@ export async function openCatalog(
     ...(onStep ? { onStep } : {}),
   });
   const database = new Low<Catalog>(adapter, emptyCatalog);
-  await mkdir(layout.archives, { recursive: true, mode: 0o700 });
-  await mkdir(layout.staging, { recursive: true, mode: 0o700 });
+  await makeFolder(layout.archives);
+  await makeFolder(layout.staging);
   const read = await adapter.read();
   if (read && problem === null) {
     database.data = read;

@@ -2,10 +2,9 @@
  * `holdfast node`: the agent of one node, in this process and in the foreground. When it ends, its hosts serve on for the next
  * agent to adopt (or end by themselves after their grace time), unless `--stop-hosts` says otherwise.
  */
-import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { pino } from 'pino';
-import { HoldfastError } from '#core';
+import { HoldfastError, makeFolder } from '#core';
 import { parseNodeArguments, startNodeAgent } from '#node-api';
 import { findStateRoot, readToken } from '../cluster-location.ts';
 import { EXIT } from '../failure.ts';
@@ -53,7 +52,7 @@ export async function runNode(
 
 async function openLog(dataDirectory: string, nodeName: string) {
   try {
-    await mkdir(dataDirectory, { recursive: true, mode: 0o700 });
+    await makeFolder(dataDirectory);
     const dest = join(dataDirectory, 'agent.log');
     return pino(
       { base: { node: nodeName, pid: process.pid } },

@@ -33,6 +33,9 @@ export async function startManager(options: {
   });
 }
 
+/** Nobody starts a manager again but its agent: it goes on trying, at last every 10 s. */
+const tireless = { maxAttempts: 1_000, windowMs: 60_000, backoffMs: 200, backoffMaxMs: 10_000 };
+
 /** A manager as the settings declare it; they need not. Pure. */
 export function managerRequest(settings: ClusterSettings, settingsFile: string): StartProcessRequest {
   const declared = settings.componentInstances.find(instance => instance.packageName === 'node-manager');
@@ -40,7 +43,8 @@ export function managerRequest(settings: ClusterSettings, settingsFile: string):
   return {
     instanceId: 'node-manager',
     settings: { ...declared?.settings, settingsFile, ...managerAddress(settings) },
-    ...(declared ? { env: declared.env, restart: declared.restart } : {}),
+    restart: declared?.restart ?? tireless,
+    ...(declared ? { env: declared.env } : {}),
     ...(memoryMb === null ? {} : { memoryMb }),
     sessionTtlMs: settings.sessionTtlMs,
   };

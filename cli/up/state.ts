@@ -3,9 +3,9 @@
  * how the last run ended. What is half written is either mended safely, and said, or refused with the way to mend it.
  */
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, readFile, stat } from 'node:fs/promises';
+import { chmod, readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { HoldfastError, lockFolder, writeFileDurably } from '#core';
+import { HoldfastError, lockFolder, makeFolder, writeFileDurably } from '#core';
 
 export interface State {
   /** Absolute. */
@@ -38,7 +38,7 @@ export async function openState(root: string): Promise<State> {
 
 async function prepareFolder(root: string, repairs: string[]): Promise<void> {
   try {
-    await mkdir(root, { recursive: true, mode: 0o700 });
+    await makeFolder(root);
     const found = await stat(root);
     if (!found.isDirectory()) throw new Error('it is not a folder');
     if (process.getuid && found.uid !== process.getuid()) throw new Error('it belongs to another user');

@@ -2,9 +2,9 @@
  * Where the embedded store lies: `<stateRoot>/coordination/` (0700) with the SQLite file, the log and, unless its path is too long
  * for the kernel, the socket. A folder or file that cannot be used is reported with what to do about it.
  */
-import { chmod, mkdir, open, readdir, rename } from 'node:fs/promises';
+import { chmod, open, readdir, rename } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { HoldfastError, socketPath, type CoordinationAddress } from '#core';
+import { HoldfastError, makeFolder, socketPath, type CoordinationAddress } from '#core';
 
 export interface CoordinationPaths {
   readonly folder: string;
@@ -34,7 +34,7 @@ export function coordinationAddress(stateRoot: string): CoordinationAddress {
  */
 export async function prepareFolder(folder: string): Promise<void> {
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await makeFolder(folder);
     await chmod(folder, 0o700);
   } catch (cause) {
     throw unusable(

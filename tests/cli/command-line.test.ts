@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import { HoldfastError } from '#core';
 import { allows, scopeOf } from '#http-api';
+import { describeFailure } from '../../cli/failure.ts';
 import { parseLifetime } from '../../cli/commands/token.ts';
 import { holdfast, makeFolder, manifestOf, type Folder } from './helpers.ts';
 
@@ -67,6 +69,25 @@ describe('the command line', function () {
     const verbose = await run('pack', '.', '--verbose');
     assert.equal(verbose.code, 1);
     assert.match(verbose.stderr, /^ +at /m);
+  });
+
+  it('says of files that cannot be used what is wrong with them, and what to do', async () => {
+    folder.write({ short: 'short', file: '', 'thing/manifest.json': manifestOf(), 'thing/main.js': '' });
+    const missing = await run('status', '--token-file', 'nowhere');
+    assert.match(missing.stderr, /^HF_USAGE: .*nowhere: ENOENT.*; name another with --token-file/);
+    const none = await run('status', '--token-file', 'short');
+    assert.match(none.stderr, /^HF_STATE_UNUSABLE: .*short does not hold a token; expected one line/);
+    const blocked = await run('pack', 'thing', '--out', 'file/below');
+    assert.equal(blocked.code, 1);
+    assert.match(blocked.stderr, /^HF_STATE_UNUSABLE: cannot use .*file\/below: ENOTDIR.*; make it usable/);
+  });
+
+  it('tells problems once', () => {
+    const problems = [{ path: '$.tail', value: 0, expected: 'at least 1' }];
+    const bare = new HoldfastError('HF_REQUEST_INVALID', '$.tail is 0, expected at least 1', {
+      details: { problems },
+    });
+    assert.equal(describeFailure(bare), 'HF_REQUEST_INVALID:\n  $.tail is 0, expected at least 1\n');
   });
 
   it('packs into the current folder and answers with JSON', async () => {

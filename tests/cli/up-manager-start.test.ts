@@ -47,10 +47,11 @@ describe('the request that starts the node manager', () => {
     );
   });
 
-  it('asks for the usual when they say nothing of it', () => {
+  it('asks for the usual when they say nothing of it, and to be started again for ever', () => {
     assert.deepEqual(requestOf({}), {
       instanceId: 'node-manager',
       settings: { settingsFile: '/here/cluster-settings.json', host: '127.0.0.1', port: 7777 },
+      restart: { maxAttempts: 1_000, windowMs: 60_000, backoffMs: 200, backoffMaxMs: 10_000 },
       sessionTtlMs: 5_000,
     });
   });
