@@ -1,7 +1,8 @@
 /**
  * Makes a plan come true: every action as soon as those it needs have succeeded, a bounded number at once, each with
  * a deadline. Actions are idempotent, so an unknown outcome is settled by looking again. Stops as soon as this
- * manager does not lead any more.
+ * manager does not lead any more. Nobody waits for ever: one component that does not come up must not keep the cluster
+ * from everything else, so after a while what has begun goes on by itself, and the rest is for another plan.
  */
 import { DEFAULTS, HoldfastError, type Logger, type System } from '#core';
 import type { NodeClient } from '#client';
@@ -10,7 +11,7 @@ import { createGate } from './bounded.ts';
 
 export interface ActionOutcome {
   action: Action;
-  /** `skipped`: something it needs did not succeed. */
+  /** `skipped`: something it needs did not succeed, or not in time. */
   result: 'done' | 'failed' | 'skipped';
   error: HoldfastError | null;
 }
@@ -24,34 +25,48 @@ export interface ApplyOptions {
   answers: (node: string) => boolean;
   /** Throws HF_NOT_LEADER when this manager may not act. */
   assertLeading: () => void;
-  /** Called as each action ends, for events and metrics. */
+  /** How long to wait for all of them. */
+  patienceMs: number;
+  onBegin: (action: Action) => void;
+  /** Called as each action ends, also after the wait. */
   onOutcome: (outcome: ActionOutcome) => void;
 }
 
 const parallelMax = 64;
 
+/** Resolves to what has ended in time. */
 export async function apply(actions: readonly Action[], options: ApplyOptions): Promise<ActionOutcome[]> {
   const gate = createGate(parallelMax);
   const running = new Map<string, Promise<ActionOutcome>>();
   // Many nodes get the same ZIP: it is read once.
   const zips = new Map<string, Promise<Buffer>>();
+  const ended: ActionOutcome[] = [];
+  let late = false;
   for (const action of actions) running.set(action.id, run(action));
-  return Promise.all(running.values());
+  const over = new AbortController();
+  await Promise.race([
+    Promise.all(running.values()),
+    options.system.timers.sleep(options.patienceMs, over.signal).catch(() => {}), // all have ended
+  ]);
+  over.abort();
+  late = true;
+  return [...ended];
 
   async function run(action: Action): Promise<ActionOutcome> {
     // A plan lists what is needed before what needs it, so the promises are there already.
     const needed = await Promise.all(action.needs.flatMap(id => running.get(id) ?? []));
     const failed = needed.some(outcome => outcome.result !== 'done');
-    const outcome: ActionOutcome = failed
-      ? { action, result: 'skipped', error: null }
-      : await gate(() => attempt(action));
+    const outcome = failed ? skipped(action) : await gate(() => attempt(action));
+    ended.push(outcome);
     options.onOutcome(outcome);
     return outcome;
   }
 
   async function attempt(action: Action): Promise<ActionOutcome> {
+    if (late) return skipped(action);
     try {
       options.assertLeading();
+      options.onBegin(action);
       const over = new AbortController();
       try {
         await Promise.race([perform(action), nodeLost(action.node, over.signal)]);
@@ -66,6 +81,10 @@ export async function apply(actions: readonly Action[], options: ApplyOptions): 
       options.log.warn({ action: action.id, code: error.code, error: error.message }, 'action failed');
       return { action, result: 'failed', error };
     }
+  }
+
+  function skipped(action: Action): ActionOutcome {
+    return { action, result: 'skipped', error: null };
   }
 
   /** Rejects when the node does not answer any more; settles without effect when the action is over. */

@@ -1,7 +1,8 @@
 /**
  * The loop: observe → plan → apply, one run at a time and at most one waiting. Runs when something changed, when the last
  * plan said that something falls due, every `syncIntervalMs`, and again after every run that acted, until the plan is
- * empty. A manager that does not lead observes and plans, so that it can answer, but never applies.
+ * empty. What takes long goes on while other runs follow. A manager that does not lead observes and plans, so that it can
+ * answer, but never applies.
  */
 import type { SyncOutcome } from '#client';
 import { HoldfastError, isoTime, type ApiEvent, type Logger, type PlanAction, type System } from '#core';
@@ -50,10 +51,14 @@ export interface Reconciler {
 const followUpMs = 100;
 const coalesceMs = 20;
 const stopPatienceMs = 2_000;
+/** How long a run waits for its actions; most starts take a fraction of it. */
+const actPatienceMs = 2_000;
 
 export function createReconciler(options: ReconcilerOptions): Reconciler {
   const { system, log, settings, observer, catalog } = options;
   const failures = new Map<string, Failure>();
+  /** Ids of actions that have begun and not ended, maybe in an earlier run. */
+  const underWay = new Set<string>();
   let present: Plan | null = null;
   let last: SyncOutcome | null = null;
   let running: Promise<SyncOutcome> | null = null;
@@ -96,7 +101,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     try {
       await observe();
       let outcomes: ActionOutcome[] = [];
-      const actions = makePlan()?.actions ?? [];
+      const actions = notHeldUp(makePlan()?.actions ?? []);
       if (options.leads() && !stopped && actions.length > 0) {
         log.info({ reason, actions: actions.length }, 'sync acts');
         outcomes = await act(actions);
@@ -154,7 +159,18 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     return present;
   }
 
+  /** Without those that are under way, and those that have to wait for them. A plan lists what is needed first. */
+  function notHeldUp(actions: readonly Action[]): Action[] {
+    const held = new Set(underWay);
+    return actions.filter(({ id, needs }) => {
+      const waits = held.has(id) || needs.some(needed => held.has(needed));
+      if (waits) held.add(id);
+      return !waits;
+    });
+  }
+
   async function act(actions: Action[]): Promise<ActionOutcome[]> {
+    let late = false;
     const outcomes = await apply(actions, {
       system,
       log,
@@ -164,8 +180,15 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       assertLeading() {
         if (stopped || !options.leads()) throw new HoldfastError('HF_NOT_LEADER', 'leadership was lost');
       },
-      onOutcome: note,
+      patienceMs: actPatienceMs,
+      onBegin: action => underWay.add(action.id),
+      onOutcome(outcome) {
+        underWay.delete(outcome.action.id);
+        note(outcome);
+        if (late) request(`${outcome.action.id} has ended`);
+      },
     });
+    late = true;
     pruneFailures(failures, now());
     return outcomes;
   }
@@ -199,7 +222,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     try {
       await observer.refresh({ packages: false });
       if (running) return;
-      if ((makePlan()?.actions.length ?? 0) > 0 && options.leads()) request('a look at the nodes');
+      if (notHeldUp(makePlan()?.actions ?? []).length > 0 && options.leads()) request('a look at the nodes');
     } catch (error) {
       log.error({ error: String(error) }, 'looking at the nodes failed');
     } finally {

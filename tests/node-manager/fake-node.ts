@@ -23,8 +23,8 @@ export interface FakeNode {
   processes: ProcessInfo[];
   /** Leader marks of all mutations. */
   readonly marks: (string | undefined)[];
-  /** Throws to refuse a start; may change the process that results. */
-  onStart: (packageName: string, request: StartProcessRequest, process: ProcessInfo) => void;
+  /** Throws to refuse a start; may change the process that results, or keep it waiting. */
+  onStart: (packageName: string, request: StartProcessRequest, process: ProcessInfo) => void | Promise<void>;
   /** Throws to refuse any mutation. */
   onMutation: () => void;
   /** Ends a process and tells. */
@@ -196,7 +196,7 @@ export function createFakeNode(name: string, secret: string): FakeNode {
           host: { state: 'Started', health: { ready: true }, ownedKeys: 0, errors: [], publisher: null },
           lastExit: null,
         };
-        node.onStart(params.name, body, process);
+        await node.onStart(params.name, body, process);
         node.processes.push(process);
         emit('process');
         return reply.code(201).send(process);

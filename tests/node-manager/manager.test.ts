@@ -277,6 +277,41 @@ describe('node manager', function () {
     });
   });
 
+  it('goes on with everything else while a component does not come up', async () => {
+    const documentOf = (instances: number) => [
+      app({ instances }),
+      { id: 'stuck', packageName: 'db', instances: 1 },
+    ];
+    await clusterWith(2, documentOf(2), [zipOf('app', '1.0.0'), zipOf('db', '1.0.0')]);
+    const { promise: released, resolve: release } = Promise.withResolvers<void>();
+    let stuckStarts = 0;
+    for (const node of cluster.nodes) {
+      node.onStart = packageName => {
+        if (packageName !== 'db') return;
+        stuckStarts++;
+        return released;
+      };
+    }
+    const { client } = await cluster.start();
+    const running = (id: string, count: number) =>
+      until(
+        () => client.instances(),
+        instances => instances.find(instance => instance.id === id)?.running === count,
+      );
+    try {
+      for (const instances of [2, 3, 1]) {
+        cluster.document.componentInstances = documentOf(instances);
+        await cluster.replaceFile(JSON.stringify(cluster.document));
+        await running('one', instances);
+      }
+      assert.equal(stuckStarts, 1);
+    } finally {
+      release();
+    }
+    await running('stuck', 1);
+    assert.equal(stuckStarts, 1);
+  });
+
   it('restarts an instance on request, copy by copy', async () => {
     await clusterWith(2, [app({ ...soon, instances: 2 })]);
     const { client } = await cluster.start();
