@@ -11,6 +11,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { projectRoot, until } from '../support/cluster.ts';
+import { skipLoudly } from '../support/skip-loudly.ts';
 
 const guides = ['README.md', 'docs/component-author.md', 'docs/operator.md'];
 /** The default ports, which the documentation names. */
@@ -74,13 +75,7 @@ describe('documentation', function () {
   before(async function () {
     const taken = [];
     for (const port of ports) if (await listens(port)) taken.push(port);
-    if (taken.length > 0 && !process.env.CI) {
-      process.stderr.write(
-        `SKIPPED: the documented commands need the ports ${taken.join(', ')}, which are in use\n`,
-      );
-      this.skip();
-    }
-    assert.deepEqual(taken, [], 'ports in use');
+    if (taken.length > 0) skipLoudly(this, `the documented ports ${taken.join(', ')} are in use`);
     directory = mkdtempSync(join(tmpdir(), 'holdfast-docs-'));
     const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '-z'], {
       cwd: projectRoot,

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { runCampaign } from '../chaos/campaign.ts';
 import { faults } from '../chaos/faults.ts';
+import { skipLoudly } from '../support/skip-loudly.ts';
 
 const seed = 20_261_120;
 
@@ -9,7 +10,7 @@ describe('a cluster in which everything breaks once', function () {
   this.timeout(180_000);
 
   before(function () {
-    if (process.platform !== 'linux') this.skip(); // processes are found in /proc
+    if (process.platform !== 'linux') skipLoudly(this, 'it looks into /proc, which only Linux has');
   });
 
   it(`loses nothing, answers as one, and heals (seed ${seed})`, async () => {

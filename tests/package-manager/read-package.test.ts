@@ -11,6 +11,7 @@ import { HoldfastError, type ErrorCode } from '#core';
 import { readPackage, type PackageLimits } from '#package-manager';
 import { manifestText, packageZip } from '../fixtures/package-manager/packages.ts';
 import { buildZip, extraField, uint64, type EndSpec, type EntrySpec } from '../support/zip-builder.ts';
+import { skipLoudly } from '../support/skip-loudly.ts';
 
 async function refusal(zip: Buffer, limits: Partial<PackageLimits> = {}): Promise<HoldfastError> {
   try {
@@ -550,7 +551,7 @@ for path, wrap in ((sys.argv[1], lambda f: f), (sys.argv[2], Pipe)):
     try {
       await promisify(execFile)('python3', ['-c', script, ...paths, manifest]);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') this.skip();
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') skipLoudly(this, 'there is no python3');
       throw error;
     }
     for (const path of paths) await readPackage({ path });
@@ -569,7 +570,7 @@ for path, wrap in ((sys.argv[1], lambda f: f), (sys.argv[2], Pipe)):
         { cwd },
       );
     } catch (error) {
-      if ((error as { code?: unknown }).code === 127) this.skip();
+      if ((error as { code?: unknown }).code === 127) skipLoudly(this, 'there is no zip (Info-ZIP)');
       throw error;
     }
     for (const name of ['a.zip', 'b.zip']) await readPackage({ path: join(folder, name) });

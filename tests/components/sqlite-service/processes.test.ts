@@ -11,6 +11,7 @@ import { databaseFileName } from '../../../components/sqlite-service/file-name.t
 import { findLauncher } from '../../../components/sqlite-service/launcher.ts';
 import { createSqlProcess } from '../../../components/sqlite-service/sql-process.ts';
 import { componentFolder, removeFolder, startService, temporaryFolder, type Service } from './harness.ts';
+import { skipLoudly } from '../../support/skip-loudly.ts';
 
 const endless = 'WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c';
 const mark = 'HOLDFAST_TEST_MARK';
@@ -184,7 +185,7 @@ describe('sqlite-service: SQL processes', () => {
 
   it('refuses a row that needs more memory than it may have, and lives on', async function () {
     const { execArgv } = await findLauncher(16 * 1024 * 1024);
-    if (!execArgv.includes('prlimit')) this.skip();
+    if (!execArgv.includes('prlimit')) skipLoudly(this, 'there is no prlimit (util-linux)');
     process.env[mark] = `large-${process.pid}`;
     const pids = () =>
       processesWithEnvironment(mark, process.env[mark]!).flatMap(({ pid }) =>

@@ -3,6 +3,7 @@ import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makeFolder } from '#core';
+import { skipLoudly } from '../../support/skip-loudly.ts';
 
 describe('making a folder', () => {
   let root: string;
@@ -26,7 +27,7 @@ describe('making a folder', () => {
   });
 
   it('comes to an end where nothing can be made', async function () {
-    if (process.platform !== 'linux') return this.skip(); // there is no such place elsewhere
+    if (process.platform !== 'linux') skipLoudly(this, 'it looks into /proc, which only Linux has');
     await assert.rejects(makeFolder('/proc/holdfast'), { code: 'ENOENT' });
     await assert.rejects(makeFolder('/proc/holdfast/state'), { code: 'ENOENT' });
   });

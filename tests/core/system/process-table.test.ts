@@ -9,6 +9,7 @@ import {
   signalProcess,
   type ProcessFacts,
 } from '#core';
+import { skipLoudly } from '../../support/skip-loudly.ts';
 
 const idle = 'process.stdout.write("ready"); setInterval(() => {}, 1000);';
 
@@ -74,7 +75,7 @@ describe('process table', () => {
   });
 
   it('counts a zombie as gone', async function () {
-    if (process.platform !== 'linux') this.skip();
+    if (process.platform !== 'linux') skipLoudly(this, 'it looks into /proc, which only Linux has');
     // A shell that starts a child, tells its pid, and never waits for it.
     const parent = spawn('sh', ['-c', 'sleep 60 & echo $!; exec sleep 60'], {
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -92,7 +93,7 @@ describe('process table', () => {
   });
 
   it('reads the facts of a process whatever it calls itself', async function () {
-    if (process.platform !== 'linux') this.skip();
+    if (process.platform !== 'linux') skipLoudly(this, 'it looks into /proc, which only Linux has');
     const { pid } = await start(`process.title = 'a) Z 1 (b'; ${idle}`);
     const facts = processFacts(pid)!;
     assert.equal(facts.parentPid, process.pid);
@@ -115,7 +116,7 @@ describe('process table', () => {
   });
 
   it('finds processes by their environment, also those that left their group', async function () {
-    if (process.platform !== 'linux') this.skip();
+    if (process.platform !== 'linux') skipLoudly(this, 'it looks into /proc, which only Linux has');
     const mark = `${process.pid}-${Math.random()}`;
     const { pid } = await start(idle, { detached: true, env: { ...process.env, HOLDFAST_TEST_MARK: mark } });
     assert.deepEqual(
