@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-const program = join(import.meta.dirname, 'bare-server.ts');
+const program = join(import.meta.dirname, 'bare-server.js');
 
 /** A bare server that listens. */
 export async function startBareServer(port = 0): Promise<{ child: ChildProcess; uri: string }> {

@@ -2,8 +2,9 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import { HoldfastError, PACKAGE_NAME_FORM } from '#core';
-import { jsonLine } from '../output.ts';
+import { jsonLine, shownPath } from '../output.ts';
 import type { Environment } from '../environment.ts';
+import { projectRoot } from '../up/built-in.ts';
 import { entryName, filesOf, type Template } from './templates.ts';
 
 /** The types that an author needs, in one file without imports. */
@@ -28,13 +29,14 @@ export async function runNewComponent(
     stdout.write(jsonLine({ directory, files }));
     return;
   }
+  const program = shownPath(cwd, join(projectRoot, 'bin/holdfast')); // as it can be typed here
   stdout.write(
     [
       `Made ${relative(cwd, directory)}/ with ${files.join(', ')}.`,
       `Its code is ${name}/${entryName(template)}. Next:`,
       '',
-      `  holdfast pack ${name}`,
-      `  holdfast deploy ${name}-0.1.0.zip --instances 2 --route /${name}`,
+      `  ${program} pack ${name}`,
+      `  ${program} deploy ${name}-0.1.0.zip --instances 2 --route /${name}`,
       '',
     ].join('\n'),
   );

@@ -131,11 +131,22 @@ describe('documentation', function () {
     const blocks = blocksOf(readFileSync(join(projectRoot, guide), 'utf8'));
     it(`${guide}: its ${blocks.flatMap(block => block.commands).length} commands work as written`, async () => {
       assert(blocks.length > 0);
+      const workers: string[] = [];
       for (const { commands, expected } of blocks) {
         let printed = '';
         for (const command of commands) printed = await run(command);
-        if (expected !== undefined) matches(JSON.parse(printed), expected);
+        if (expected === undefined) continue;
+        const answer = JSON.parse(printed) as { worker?: string };
+        matches(answer, expected);
+        if (answer.worker) workers.push(answer.worker);
       }
+      // The README kills the owner and shows that another one has its rows.
+      assert.equal(
+        new Set(workers).size,
+        workers.length,
+        `the same worker answered again: ${workers.join(', ')}`,
+      );
+      if (guide === 'README.md') assert.equal(workers.length, 2);
     });
   }
 });
