@@ -34,6 +34,10 @@ export interface StartProcessRequest {
   memoryMb?: number;
   capacity?: number;
   concurrency?: number;
+  /** A key without requests for so long is closed and given back; 0, the default: never. */
+  idleMs?: number;
+  /** Default `stop`, see `HostConfiguration`. */
+  onAuthorityLoss?: 'stop' | 'serveFenced';
   sessionTtlMs?: number;
 }
 
@@ -99,6 +103,31 @@ export interface NodeStats {
   };
   networkInterfaces: { name: string; address: string; family: string; internal: boolean }[];
   processes: ProcessStats[];
+  coordination: NodeCoordination;
+}
+
+/** Which coordination store a node belongs to. Holds no secrets. */
+export interface NodeStore {
+  kind: 'embedded' | 'redis';
+  /** `host:port/database`, the directory's first; the path of a socket for the embedded one. */
+  endpoints: string[];
+  /**
+   * Where its address came from: `file` (the node was started with it), `assigned` (handed to the node), `shared` (the state folder of
+   * its machine), `default` (nobody said anything: the node uses an embedded store, and may be assigned another as long as it runs nothing).
+   */
+  source: 'file' | 'assigned' | 'shared' | 'default';
+}
+
+/** The coordination store as one node sees it just now. */
+export interface NodeCoordination extends NodeStore {
+  /** Whether the directory answers. */
+  reachable: boolean;
+  /** Why not, or what makes this store unfit; null: nothing. */
+  problem: string | null;
+  /** What its operator should know and may accept. */
+  warnings: string[];
+  /** Processes that are dead, but whose sessions could not be ended yet. */
+  sessionsToEnd: number;
 }
 
 export interface ProcessStats {

@@ -38,6 +38,11 @@ export interface Component {
 export interface ResourceHandler {
   /** Answers a request for this key. The URL is the canonical one that the client asked for. */
   fetch(request: Request): Promise<Response> | Response;
+  /**
+   * The time that `Resource.alarm` asked for has come. Resolving settles the alarm; a rejection makes it come again, after a
+   * growing pause. At least once: it may come twice when an owner dies in the middle.
+   */
+  alarm?(): Promise<void>;
   /** Closes the resource: afterwards another process may open it. Called once, after in-flight requests finished. */
   close(): Promise<void>;
 }
@@ -57,6 +62,23 @@ export interface Resource {
   readonly hadOwner?: boolean;
   /** Throws `HF_NOT_OWNER` unless the key is owned at this moment. Call it before every effect on the outside. */
   assertOwned(): void;
+  /**
+   * Sets the key's one alarm (null: takes it away). It outlives this owner: whoever owns the key then is woken, opened first if
+   * need be, and its handler's `alarm` called. Resolves when it is stored, as durable as the coordination store is.
+   * Rejects with `HF_NOT_OWNER` when another owner has taken over, `HF_COORDINATION_UNAVAILABLE` when the store cannot be asked.
+   */
+  alarm(at: Date | null): Promise<void>;
+}
+
+/** A resource of some instance of this cluster, wherever its owner runs. */
+export interface RemoteResource {
+  /**
+   * Sends the request to the present owner of the key, as the router would: waits while the key moves, and sends again only
+   * what was certainly not executed or is idempotent. The URL's path and query are passed on; host and scheme mean nothing.
+   * Rejects with `HF_NO_OWNER` (nothing was executed), `HF_OUTCOME_UNKNOWN`, `HF_OWNER_TIMEOUT`, `HF_COORDINATION_UNAVAILABLE`,
+   * or with `HF_CALL_CYCLE` when the call could never be answered, because it waits for what waits for it.
+   */
+  fetch(request: Request | string | URL, init?: RequestInit): Promise<Response>;
 }
 
 /** What a component gets. */
@@ -74,6 +96,8 @@ export interface ComponentContext {
   readonly publisher: MessagePublisher;
   readonly log: Logger;
   readonly leases: LeaseService;
+  /** Names a resource of any instance, for calls to it. `key` as in the URL, for example `/db/customers`. */
+  resource(instanceId: string, key: string): RemoteResource;
   /** An existing folder that all instances with this id share on one machine. Absolute path. */
   readonly dataDirectory: string;
   /** Asks for messages of a type, delivered to `onMessage`. Call in `create` or `start`. */
@@ -146,7 +170,46 @@ export interface LeaseService {
   release(name: string, holder: string, fence: bigint): Promise<boolean>;
   /** The live holder, or null. */
   inspect(name: string): Promise<LeaseHolder | null>;
+  /** Live leases in byte order of their names, after `cursor`; `limit` 1 to 1,000 (the default). */
+  list(query?: {
+    prefix?: string;
+    limit?: number;
+    cursor?: string;
+  }): Promise<{ leases: LeaseHolder[]; cursor: string | null }>;
+  /**
+   * Calls with the present holder (null: nobody) as soon as it is known, and whenever holder or fence have changed; changes that
+   * follow each other quickly may be told as one. Goes on by itself when the store was away. The result stops it.
+   */
+  watch(name: string, listener: (holder: LeaseHolder | null) => void): () => void;
+  /**
+   * Runs `work` while the lease is held: acquires it (waiting for up to `waitMs`, default 0), renews it by remaining headroom, and
+   * aborts the signal before the lease can end elsewhere, by a monotonic deadline counted from before each call was sent. When the
+   * work has ended the lease is released. Contention is a value. Rejects with what `work` threw, or
+   * `HF_COORDINATION_UNAVAILABLE` when the store could not be asked at all.
+   */
+  hold<T>(
+    name: string,
+    options: HoldOptions,
+    work: (signal: AbortSignal, lease: { readonly fence: bigint }) => Promise<T>,
+  ): Promise<HoldOutcome<T>>;
 }
+
+export interface HoldOptions {
+  holder: string;
+  ttlMs: number;
+  /** How long to wait for a lease that somebody else has, default 0. */
+  waitMs?: number;
+  /** Ends waiting, and aborts the work. */
+  signal?: AbortSignal;
+}
+
+/**
+ * What became of `hold`: the work's result and whether the lease was held to its end (`false`: it was lost in the middle, the signal
+ * was aborted and the work resolved nevertheless), or whose lease it is.
+ */
+export type HoldOutcome<T> =
+  | { acquired: true; value: T; fence: bigint; heldToTheEnd: boolean }
+  | { acquired: false; fence: bigint | null; expiresInMs: number; holder: string | null };
 
 export interface LeaseHolder {
   name: string;

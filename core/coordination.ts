@@ -3,6 +3,7 @@
  * node manager use. Types only. The rules of the protocol: docs/ownership.md.
  */
 import type { LeaseService } from './component.ts';
+import type { CoordinationAddress } from './host-protocol.ts';
 import type { Fence, InstanceId, NodeName, ProcessId, ResourceKey, SessionId } from './identifiers.ts';
 
 /** One connection to the coordination store of the cluster. */
@@ -46,7 +47,30 @@ export interface Claim {
   hadOwner: boolean;
 }
 
-export type ClaimOutcome = { owned: true; claim: Claim } | { owned: false; reason: 'no-live-host' };
+/**
+ * `no-live-host`: nobody may take the key. `paused`: an operator paused it. `recovering`: the store has forgotten who owns what, and
+ * gives nothing new out until every host that may own something has had its time to say so.
+ */
+export type ClaimOutcome =
+  { owned: true; claim: Claim } | { owned: false; reason: 'no-live-host' | 'paused' | 'recovering' };
+
+/** The right to a key, as its holder states it. */
+export interface Holding {
+  pool: InstanceId;
+  key: ResourceKey;
+  sessionId: SessionId;
+  fence: Fence;
+}
+
+/** A key that a host holds, as it tells a store that has forgotten. */
+export interface HeldKey {
+  key: ResourceKey;
+  fence: Fence;
+  /** Whether it has opened the key, or knows that somebody had. */
+  opened: boolean;
+  /** Its alarm, epoch milliseconds; null: none. */
+  alarmAtMs: number | null;
+}
 
 export interface OpenSession {
   pool: InstanceId;
@@ -67,14 +91,31 @@ export type DirectoryEvent =
   | { type: 'session-opened' | 'session-changed'; session: Session }
   | { type: 'session-ended'; sessionId: SessionId; pool: InstanceId; reason: 'closed' | 'died' | 'expired' }
   | { type: 'released'; pool: InstanceId; key: ResourceKey; fence: Fence }
+  /** Handed from one live session to another: `claim` is the new right, `from` ended. */
+  | { type: 'moved'; claim: Claim; from: SessionId }
+  | { type: 'paused' | 'resumed'; pool: InstanceId; key: ResourceKey }
   /** Events may have been missed: forget every cached claim and session. */
   | { type: 'reset' };
 
 /** The resource directory: sessions and claims. Every method rejects with HF_COORDINATION_UNAVAILABLE when the store cannot be asked. */
 export interface ResourceDirectory {
   openSession(request: OpenSession): Promise<{ sessionId: SessionId; expiresInMs: number }>;
-  /** `alive: false` means that the session is over for good. */
-  renewSession(sessionId: SessionId): Promise<{ alive: boolean; expiresInMs: number }>;
+  /**
+   * `alive: false` means that the session is over for good. `forgotten` with it: the store has lost its memory and is collecting
+   * what hosts still hold; until the host's own deadline `resumeSession` may keep everything where it is.
+   */
+  renewSession(sessionId: SessionId): Promise<{ alive: boolean; expiresInMs: number; forgotten?: boolean }>;
+  /**
+   * Opens a session in place of one that was lost, and keeps what the host still holds: first batch of at most 1,000 keys, others by
+   * `adopt`. Ends earlier sessions of the same process. A key is kept if nobody can have got it since: its record has this very fence
+   * and no live owner, or the store forgot and is still collecting. `refused` keys belong to somebody else, or may.
+   */
+  resumeSession(
+    request: OpenSession,
+    held: HeldKey[],
+  ): Promise<{ sessionId: SessionId; expiresInMs: number; refused: ResourceKey[] }>;
+  /** More keys for a session that was just resumed, at most 1,000; resolves to those refused (all, if it is not live). */
+  adopt(sessionId: SessionId, held: HeldKey[]): Promise<ResourceKey[]>;
   /** Changes what the directory tells others of a live session. Resolves to whether it is live. */
   updateSession(sessionId: SessionId, change: { draining?: boolean; ready?: boolean }): Promise<boolean>;
   /** The host itself ends its session, after it has closed all resources. Idempotent. */
@@ -92,30 +133,47 @@ export interface ResourceDirectory {
   ): Promise<Claim | null>;
   /**
    * The owner has opened the key: from now on its state exists, and later claims say `hadOwner`. Resolves to whether
-   * session and fence still hold the key. A store without it counts every claim as an opening, so that a host which
-   * dies before its first opening leaves a key whose state is said to exist.
+   * session and fence still hold the key.
    */
-  confirmOpened?(claim: {
-    pool: InstanceId;
-    key: ResourceKey;
-    sessionId: SessionId;
-    fence: Fence;
-  }): Promise<boolean>;
+  confirmOpened(holding: Holding): Promise<boolean>;
   /** The record as it stands, null if there is none or its session is not live. */
   lookup(pool: InstanceId, key: ResourceKey): Promise<Claim | null>;
   /** Gives a key up, only with the very session and fence that hold it. Resolves to whether they did. */
-  release(claim: {
-    pool: InstanceId;
-    key: ResourceKey;
-    sessionId: SessionId;
-    fence: Fence;
-  }): Promise<boolean>;
+  release(holding: Holding): Promise<boolean>;
+  /** As `release`, for many keys in one round trip, in their order. At most 1,000. */
+  releaseMany(holdings: Holding[]): Promise<boolean[]>;
+  /**
+   * Hands a key, held by the very session and fence, to another live, ready session of its pool that is not draining, under the next
+   * fence: to `to` if that one may take it, else to the one that `claim` would choose. Null when nobody may: then the key is
+   * released. `held: false`: nothing was changed. One atomic step. The source must have closed the resource.
+   */
+  transfer(
+    holding: Holding,
+    to: SessionId | null,
+  ): Promise<{ held: true; claim: Claim | null } | { held: false }>;
+  /** No claim of the key succeeds until `resumeKey`. Resolves to who owns it and must be asked to let go, null: nobody. Idempotent. */
+  pauseKey(pool: InstanceId, key: ResourceKey): Promise<Claim | null>;
+  /** Resolves to whether it was paused. */
+  resumeKey(pool: InstanceId, key: ResourceKey): Promise<boolean>;
+  /** Sets (null: clears) the key's alarm, epoch milliseconds. Resolves to whether session and fence still hold the key. */
+  setAlarm(holding: Holding, atMs: number | null): Promise<boolean>;
+  /** Clears the alarm if it still is the one of `atMs`. Resolves to whether session and fence still hold the key. */
+  settleAlarm(holding: Holding, atMs: number): Promise<boolean>;
+  /**
+   * Alarms of a pool whose time has come by the store's time of day, earliest first, and how long until the next after them. Those
+   * of paused keys wait until the key is resumed.
+   */
+  dueAlarms(
+    pool: InstanceId,
+    limit: number,
+  ): Promise<{ alarms: { key: ResourceKey; atMs: number }[]; nextInMs: number | null }>;
   sessions(pool?: InstanceId): Promise<Session[]>;
   /** Owned keys in byte order of (key, pool), after `cursor`; `limit` 1 to 1,000. */
   list(query: {
     pool?: InstanceId;
     key?: ResourceKey;
     prefix?: string;
+    sessionId?: SessionId;
     limit?: number;
     cursor?: string;
   }): Promise<{ claims: Claim[]; cursor: string | null }>;
@@ -147,6 +205,8 @@ export interface ClusterAccess {
   /** The cluster secret: the admin token. Never log it. */
   readonly secret: string;
   readonly coordination: Coordination;
+  /** Where that store is, for nodes that join. Holds passwords: never log it. */
+  readonly address: CoordinationAddress;
 }
 
 /** Name of the settings document. Its content is JSON of `StoredSettings`. */

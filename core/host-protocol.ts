@@ -32,7 +32,17 @@ export interface HostLaunch {
 }
 
 /** Where the coordination store is, as a host must know it. */
-export type CoordinationAddress = { kind: 'embedded'; socketPath: string };
+export type CoordinationAddress =
+  | { kind: 'embedded'; socketPath: string }
+  | {
+      kind: 'redis';
+      /** `redis[s]://[user:password@]host:port/db`. The first serves the directory, all serve the leases. Secret: never log them. */
+      urls: string[];
+      /** Before every key in Redis: what tells clusters on one Redis apart. */
+      prefix: string;
+      /** The longest time to live of a session: for so long nothing new is given out after Redis has forgotten. */
+      sessionTtlMs: number;
+    };
 
 /** Which installed package, and where its verified files are. */
 export interface InstalledPackage {
@@ -55,6 +65,10 @@ export interface HostConfiguration {
   capacity: number;
   /** Requests served at once per key; 0 means no bound. */
   concurrency: number;
+  /** A key without requests for so long is closed and given back; 0 means never. */
+  idleMs: number;
+  /** At the session's deadline, while the store cannot be asked: stop serving, or go on, because every commit is fenced. */
+  onAuthorityLoss: 'stop' | 'serveFenced';
 }
 
 export type HostState =
@@ -103,4 +117,12 @@ export const CHANNEL_HEADERS = {
   session: 'x-holdfast-session',
   fence: 'x-holdfast-fence',
   owner: 'x-holdfast-owner',
+  /** In an answer: the guard refused the request before the component saw it. Only a host can set it. */
+  refused: 'x-holdfast-refused',
+  /** In a call of one component to another: the resources that wait for its answer, see `component-host/calls`. */
+  calls: 'x-holdfast-calls',
+  /** Not a request for the component: wakes the key's alarm of that time (epoch milliseconds). */
+  alarm: 'x-holdfast-alarm',
+  /** Not a request for the component either: the key was just handed to this host, which is to open it now. */
+  open: 'x-holdfast-open',
 } as const;

@@ -4,6 +4,18 @@ export type * from './component.ts';
 export type * from './coordination.ts';
 export { SETTINGS_DOCUMENT } from './coordination.ts';
 export type * from './host-protocol.ts';
+export {
+  COORDINATION_FILE,
+  describeStore,
+  holdsPassword,
+  isSameStore,
+  redisAddress,
+  redisAddressProblems,
+  storeEndpoint,
+  storeFingerprint,
+  type RedisAddress,
+  type StoreDescription,
+} from './coordination-address.ts';
 export { CHANNEL_HEADERS } from './host-protocol.ts';
 export * from './identifiers.ts';
 export { DEFAULTS, LIMITS } from './limits.ts';
@@ -16,6 +28,7 @@ export {
   type HttpServerOptions,
 } from './http/http-server.ts';
 export { createSystem, isoTime, type Clock, type Random, type System, type Timers } from './system/system.ts';
+export { createSteadyClock } from './system/steady-clock.ts';
 export { createFakeSystem, type FakeSystem } from './system/fake-system.ts';
 export * from './system/durable-file.ts';
 export { FOLDER_LOCK_FILES, lockFolder, type FolderLock } from './system/folder-lock.ts';
@@ -39,4 +52,5 @@ export { configure, deepFreeze, parseManifest } from './manifest/manifest.ts';
 export type { ClusterSettingsDocument } from './settings/schema.ts';
 export { IDENTIFIER_FORM, PACKAGE_NAME_FORM, VERSION_FORM } from './patterns.ts';
 export type * from './settings/model.ts';
+export { coordinationInUseProblems } from './settings/coordination-checks.ts';
 export { fillInstance, parseSettings, settingsEtag, type ParsedSettings } from './settings/settings.ts';

@@ -203,9 +203,9 @@ function describeBranch(branch: SchemaBranch): string {
 
 /** Values in messages are shown, but not pages of them, and no secrets. */
 function show(value: unknown, path: readonly (string | number)[]): unknown {
-  const shown = path.some(segment => segment === 'env' || isSecretName(String(segment)))
-    ? REDACTED
-    : redact(value);
+  const hidden = (segment: string | number) =>
+    segment === 'env' || segment === 'urls' || isSecretName(String(segment));
+  const shown = path.some(hidden) ? REDACTED : redact(value);
   const text = JSON.stringify(shown);
   if (text === undefined || text.length <= 200) return shown;
   return `${text.slice(0, 200)}…`;

@@ -133,6 +133,16 @@ export const errorTable = define({
     retryable: true,
     meaning: 'No live host could take the key within the hold time; nothing was sent.',
   },
+  HF_KEY_PAUSED: {
+    statusCode: 503,
+    retryable: true,
+    meaning: 'An operator has paused the key, and did not resume it within the hold time; nothing was sent.',
+  },
+  HF_CALL_CYCLE: {
+    statusCode: 508,
+    retryable: false,
+    meaning: 'A call between resources waits, directly or through others, for its own answer.',
+  },
   HF_OUTCOME_UNKNOWN: {
     statusCode: 502,
     retryable: false,
@@ -188,6 +198,12 @@ export const errorTable = define({
     statusCode: 400,
     retryable: false,
     meaning: 'A lease name, holder or ttlMs is outside its limits.',
+  },
+  HF_LEASE_LOST: {
+    statusCode: 503,
+    retryable: true,
+    meaning:
+      'The lease under which the work ran has ended, or could not be renewed in time; the work was told to stop.',
   },
   // Messages
   HF_NO_PUBLISHER: {

@@ -1,5 +1,6 @@
 /** What a schema cannot say about the settings: names that must be unique or point somewhere, numbers that must fit. Pure. */
 import { jsonPath, type Problem } from '../validation.ts';
+import { coordinationProblems } from './coordination-checks.ts';
 import type { ClusterSettings } from './model.ts';
 import type { ClusterSettingsDocument } from './schema.ts';
 
@@ -45,13 +46,7 @@ export function crossChecks(settings: ClusterSettings, knownPackages: ReadonlySe
       expected: `at least sessionTtlMs + 2000 (${settings.sessionTtlMs + 2_000})`,
     });
   }
-  if (settings.coordination.kind !== 'embedded') {
-    problems.push({
-      path: '$.coordination.kind',
-      value: settings.coordination.kind,
-      expected: '"embedded"; the resource directory does not run on other stores yet',
-    });
-  }
+  problems.push(...coordinationProblems(settings));
   if (settings.managers > 1) {
     problems.push({
       path: '$.managers',

@@ -24,6 +24,8 @@ export interface InstanceSettings {
   };
   env: Record<string, string | { secretRef: string }>;
   concurrency: number;
+  idleMs: number;
+  onAuthorityLoss: 'stop' | 'serveFenced';
   ports: number[];
 }
 
@@ -47,7 +49,11 @@ export type PackageReference = NonNullable<ClusterSettingsDocument['nodePackages
 /** The settings with every default filled in, frozen. */
 export interface ClusterSettings {
   clusterName: string;
-  coordination: { kind: 'embedded' | 'redis' | 'postgres' | 'etcd'; urls: string[] };
+  /** A URL may be a secret of the machine that starts the cluster. The first serves the directory, all serve leases. */
+  coordination: {
+    kind: 'embedded' | 'redis' | 'postgres' | 'etcd';
+    urls: (string | { secretRef: string })[];
+  };
   managers: number;
   syncIntervalMs: number;
   sessionTtlMs: number;

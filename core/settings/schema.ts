@@ -4,6 +4,7 @@
  * and what is read at runtime: loading typebox costs each process 100 ms.
  */
 import Type, { type Static } from 'typebox';
+import { COORDINATION_URLS_MAX } from '../coordination-address.ts';
 import { DEFAULTS, LIMITS } from '../limits.ts';
 import { IDENTIFIER_FORM, PACKAGE_NAME_FORM, VERSION_FORM } from '../patterns.ts';
 
@@ -138,14 +139,14 @@ const ComponentInstance = Type.Object(
       Type.Integer({
         minimum: 0,
         default: 0,
-        description: 'Closes a resource that nobody asked for so long; 0: never. Without effect yet.',
+        description: 'Closes a resource that nobody asked for so long; 0: never.',
       }),
     ),
     onAuthorityLoss: Type.Optional(
       Type.Union([Type.Literal('stop'), Type.Literal('serveFenced')], {
         default: 'stop',
         description:
-          'While the coordination store is away past the deadline: stop serving, or let fenced resources go on (without effect yet).',
+          'While the coordination store is away past the deadline: stop serving, or let fenced resources go on.',
       }),
     ),
     ports: Type.Optional(
@@ -202,9 +203,19 @@ export const ClusterSettingsSchema = Type.Object(
             Type.Literal('postgres'),
             Type.Literal('etcd'),
           ]),
-          urls: Type.Optional(Type.Array(Type.String({ minLength: 1 }))),
+          urls: Type.Optional(
+            Type.Array(Type.Union([Type.String({ minLength: 1, maxLength: 2_048 }), secretReference]), {
+              maxItems: COORDINATION_URLS_MAX,
+              description:
+                'With "redis": redis:// or rediss:// URLs. The first serves the directory, all serve leases; one with a password belongs into a secret.',
+            }),
+          ),
         },
-        { ...strict, default: { kind: 'embedded' } },
+        {
+          ...strict,
+          default: { kind: 'embedded' },
+          description: 'Where the cluster keeps who owns what. Cannot be changed while it runs.',
+        },
       ),
     ),
     managers: Type.Optional(Type.Integer({ minimum: 1, maximum: 3, default: 1 })),

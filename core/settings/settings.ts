@@ -4,6 +4,7 @@ import { HoldfastError } from '../errors/holdfast-error.ts';
 import { DEFAULTS, LIMITS } from '../limits.ts';
 import { deepFreeze } from '../manifest/manifest.ts';
 import { compileSchema, describeProblem, PROBLEMS_MAX, type Problem, type Validate } from '../validation.ts';
+import { readablePasswords } from './coordination-checks.ts';
 import { crossChecks, uriProblems } from './cross-checks.ts';
 import { parseJsonText } from './json-text.ts';
 import settingsSchema from './cluster-settings.schema.json' with { type: 'json' };
@@ -41,7 +42,7 @@ export function parseSettings(
   const settings = fillDefaults(document as ClusterSettingsDocument);
   const crossProblems = crossChecks(settings, knownPackages);
   if (crossProblems.length > 0) throw invalid(crossProblems);
-  warnings.push(...withoutEffect(document as ClusterSettingsDocument));
+  warnings.push(...readablePasswords(settings));
   return { settings: deepFreeze(settings), warnings };
 }
 
@@ -62,17 +63,6 @@ function readMisspelling(document: unknown): { document: unknown; warnings: stri
     document: { ...rest, componentHostPackageName: value },
     warnings: [`$.${wrong} is misspelt; it is read as componentHostPackageName`],
   };
-}
-
-/** What the schema has but nothing does yet: to be taken for working would be worse than to be refused. */
-function withoutEffect({ componentInstances = [] }: ClusterSettingsDocument): string[] {
-  return componentInstances.flatMap(({ idleMs = 0, onAuthorityLoss = 'stop' }, index) => {
-    const at = `$.componentInstances[${index}]`;
-    return [
-      ...(idleMs === 0 ? [] : [`${at}.idleMs has no effect yet: resources stay open`]),
-      ...(onAuthorityLoss === 'stop' ? [] : [`${at}.onAuthorityLoss has no effect yet: keys are closed`]),
-    ];
-  });
 }
 
 function fillDefaults(document: ClusterSettingsDocument): ClusterSettings {
@@ -144,6 +134,8 @@ export function fillInstance(instance: Instance): InstanceSettings {
     },
     env: instance.env ?? {},
     concurrency: instance.concurrency ?? 0,
+    idleMs: instance.idleMs ?? 0,
+    onAuthorityLoss: instance.onAuthorityLoss ?? 'stop',
     ports: instance.ports ?? [],
   };
 }

@@ -6,83 +6,99 @@
  * What must hold:
  * - A session is live while `nowMs < expiresAtMs` and it was not ended. Each method first ends what has expired, so no
  *   decision counts on a session whose time is over. An ended session never comes back.
- * - The record of a key names one session, and the fence grows whenever that name changes.
+ * - The record of a key names one session, and the fence grows whenever the key goes to another host. A host that opens a new session in
+ *   place of a lost one keeps its fences (`adopt`), but only where no other can have owned the key in between.
  * - `session.keys` is the number of records that name it.
+ * - A directory that has forgotten (`collectUntilMs`) gives no key out until every session that it may have granted before is
+ *   over by its host's own deadline; meanwhile hosts bring back what they hold (`resumeSession`, `adopt`).
+ *
+ * Answers get lost and questions are asked again. The second time: a claim, a pause, an alarm, an adopted key answers as before; a
+ * release or transfer answers that it is not held (any more); a session that was opened for a lost answer ends when its process
+ * opens the next with `endEarlier`, and by its time otherwise.
  */
-import {
-  HoldfastError,
-  type Claim,
-  type ClaimOutcome,
-  type Fence,
-  type InstanceId,
-  type OpenSession,
-  type ProcessId,
-  type ResourceKey,
-  type Session,
-  type SessionId,
+import type {
+  Claim,
+  ClaimOutcome,
+  Fence,
+  HeldKey,
+  Holding,
+  InstanceId,
+  OpenSession,
+  ProcessId,
+  ResourceKey,
+  Session,
+  SessionId,
 } from '#core';
-import { chooseOwner } from '../placement.ts';
-import type { ClaimRecord, DirectoryOutput, SessionRecord, StoredClaim } from './records.ts';
+import { Keys, type KeyPorts } from './keys.ts';
+import { OutputCollector, type DirectoryOutput, type KeyOf, type SessionRecord } from './records.ts';
+import { Sessions } from './sessions.ts';
 
-export interface DirectoryPorts {
-  nextFence(): Fence;
-  /** The next fence, but above `above`. */
-  fenceAbove(above: Fence): Fence;
+export interface DirectoryPorts extends KeyPorts {
   newSessionId(): SessionId;
-  /** The record of a key that is not in memory yet. */
-  loadClaim(pool: InstanceId, key: ResourceKey): StoredClaim | null;
 }
 
-type KeyOf = { pool: InstanceId; key: ResourceKey };
-type Holding = KeyOf & { sessionId: SessionId; fence: Fence };
-
-const deadProcessesMax = 10_000;
+export interface DirectoryOptions {
+  /** Sessions found in storage, with their numbers of keys. None from before it forgot. */
+  sessions?: SessionRecord[];
+  /**
+   * The store has forgotten: until when nothing new is given out. On its clock, one longest time to live after the last moment at which
+   * the store before it can have granted anything. The same again when it is started once more meanwhile.
+   */
+  collectUntilMs?: number | null;
+  /** About how many keys stay in memory; the others are loaded again when they are asked for. */
+  recordsMax?: number;
+}
 
 export class Directory {
-  readonly #ports: DirectoryPorts;
-  readonly #sessions = new Map<SessionId, SessionRecord>();
-  readonly #pools = new Map<InstanceId, Set<SessionRecord>>();
-  readonly #claims = new Map<InstanceId, Map<ResourceKey, ClaimRecord>>();
-  /** Processes with proof of death: what they had sent before may still arrive, and must not open a session. */
-  readonly #dead = new Set<ProcessId>();
-  #earliestEndMs = Infinity;
-  #output: DirectoryOutput = { changes: [], events: [] };
+  readonly #output = new OutputCollector();
+  readonly #sessions: Sessions;
+  readonly #keys: Keys;
+  readonly #collectUntilMs: number;
 
-  /** `sessions` are those found in storage. */
-  constructor(ports: DirectoryPorts, sessions: SessionRecord[] = []) {
-    this.#ports = ports;
-    for (const session of sessions) this.#add(session);
+  constructor(ports: DirectoryPorts, options: DirectoryOptions = {}) {
+    this.#sessions = new Sessions(this.#output, () => ports.newSessionId(), options.sessions ?? []);
+    this.#keys = new Keys(ports, this.#sessions, this.#output, options.recordsMax);
+    this.#collectUntilMs = options.collectUntilMs ?? -Infinity;
   }
+
+  // Sessions ---------------------------------------------------------------------------------------------------------
 
   openSession(request: OpenSession, nowMs: number): { sessionId: SessionId; expiresInMs: number } {
     this.expire(nowMs);
-    const { endEarlier, ...facts } = request;
-    if (this.#dead.has(facts.processId)) {
-      throw new HoldfastError('HF_WRONG_STATE', `the process ${facts.processId} was reported dead`);
-    }
-    if (endEarlier) this.#endAll(facts.processId, 'closed');
-    const session: SessionRecord = {
-      ...facts,
-      sessionId: this.#ports.newSessionId(),
-      draining: false,
-      ready: true,
-      expiresAtMs: nowMs + facts.ttlMs,
-      keys: 0,
-      live: true,
-    };
-    this.#add(session);
-    this.#output.changes.push({ type: 'put-session', session });
-    this.#output.events.push({ type: 'session-opened', session: describeSession(session) });
-    return { sessionId: session.sessionId, expiresInMs: facts.ttlMs };
+    const { sessionId, ttlMs } = this.#sessions.open(request, nowMs);
+    return { sessionId, expiresInMs: ttlMs };
   }
 
-  renewSession(sessionId: SessionId, nowMs: number): { alive: boolean; expiresInMs: number } {
+  renewSession(
+    sessionId: SessionId,
+    nowMs: number,
+  ): { alive: boolean; expiresInMs: number; forgotten?: boolean } {
     this.expire(nowMs);
     const session = this.#sessions.get(sessionId);
-    if (!session) return { alive: false, expiresInMs: 0 };
-    session.expiresAtMs = nowMs + session.ttlMs;
-    this.#output.changes.push({ type: 'put-session', session });
+    if (!session)
+      return { alive: false, expiresInMs: 0, ...(this.collects(nowMs) ? { forgotten: true } : {}) };
+    this.#sessions.renew(session, nowMs);
     return { alive: true, expiresInMs: session.ttlMs };
+  }
+
+  resumeSession(
+    request: OpenSession,
+    held: HeldKey[],
+    nowMs: number,
+  ): { sessionId: SessionId; expiresInMs: number; refused: ResourceKey[] } {
+    this.#keys.hear(held);
+    const opened = this.openSession({ ...request, endEarlier: true }, nowMs);
+    return { ...opened, refused: this.adopt(opened.sessionId, held, nowMs) };
+  }
+
+  adopt(sessionId: SessionId, held: HeldKey[], nowMs: number): ResourceKey[] {
+    this.expire(nowMs);
+    this.#keys.hear(held);
+    const session = this.#sessions.get(sessionId);
+    const collecting = this.collects(nowMs);
+    return held
+      .filter(one => session === null || !this.#keys.adopt(session, one, collecting))
+      .map(({ key }) => key);
   }
 
   updateSession(
@@ -92,183 +108,106 @@ export class Directory {
   ): boolean {
     this.expire(nowMs);
     const session = this.#sessions.get(sessionId);
-    if (!session) return false;
-    const draining = change.draining ?? session.draining;
-    const ready = change.ready ?? session.ready;
-    if (draining !== session.draining || ready !== session.ready) {
-      Object.assign(session, { draining, ready });
-      this.#output.changes.push({ type: 'put-session', session });
-      this.#output.events.push({ type: 'session-changed', session: describeSession(session) });
-    }
-    return true;
+    if (session) this.#sessions.update(session, change);
+    return session !== null;
   }
 
   closeSession(sessionId: SessionId, nowMs: number): void {
     this.expire(nowMs);
     const session = this.#sessions.get(sessionId);
-    if (session) this.#end(session, 'closed');
+    if (session) this.#sessions.close(session);
   }
 
   endSessionsOf(processId: ProcessId, nowMs: number): number {
     this.expire(nowMs);
-    this.#dead.add(processId);
-    if (this.#dead.size > deadProcessesMax) {
-      for (const oldest of this.#dead) {
-        this.#dead.delete(oldest);
-        break;
-      }
-    }
-    return this.#endAll(processId, 'died');
-  }
-
-  claim(pool: InstanceId, key: ResourceKey, nowMs: number): ClaimOutcome {
-    this.expire(nowMs);
-    const record = this.#find({ pool, key });
-    if (record?.session?.live) return { owned: true, claim: describeClaim(record, record.session) };
-    const owner = chooseOwner(this.#pools.get(pool) ?? []);
-    if (!owner) return { owned: false, reason: 'no-live-host' };
-    const claimed = record ?? this.#remember({ pool, key, fence: 0n as Fence, session: null, opened: false });
-    claimed.session = owner;
-    claimed.fence = this.#ports.nextFence();
-    owner.keys++;
-    this.#output.changes.push({ type: 'put-claim', claim: claimed });
-    return { owned: true, claim: describeClaim(claimed, owner) };
-  }
-
-  raiseFence(held: KeyOf & { sessionId: SessionId }, above: Fence, nowMs: number): Claim | null {
-    this.expire(nowMs);
-    const record = this.#find(held);
-    if (!record?.session?.live || record.session.sessionId !== held.sessionId) return null;
-    record.fence = this.#ports.fenceAbove(above);
-    this.#output.changes.push({ type: 'put-claim', claim: record });
-    return describeClaim(record, record.session);
-  }
-
-  confirmOpened(held: Holding, nowMs: number): boolean {
-    this.expire(nowMs);
-    const record = this.#heldBy(held);
-    if (record && !record.opened) {
-      record.opened = true;
-      this.#output.changes.push({ type: 'put-claim', claim: record });
-    }
-    return record !== null;
-  }
-
-  lookup(pool: InstanceId, key: ResourceKey, nowMs: number): Claim | null {
-    this.expire(nowMs);
-    const record = this.#find({ pool, key });
-    return record?.session?.live ? describeClaim(record, record.session) : null;
-  }
-
-  release(held: Holding, nowMs: number): boolean {
-    this.expire(nowMs);
-    const record = this.#heldBy(held);
-    if (!record?.session) return false;
-    record.session.keys--;
-    record.session = null;
-    this.#output.changes.push({ type: 'put-claim', claim: record });
-    this.#output.events.push({ type: 'released', pool: held.pool, key: held.key, fence: held.fence });
-    return true;
+    return this.#sessions.died(processId);
   }
 
   sessions(pool: InstanceId | undefined, nowMs: number): Session[] {
     this.expire(nowMs);
-    const found = pool === undefined ? this.#sessions.values() : (this.#pools.get(pool) ?? []);
-    return Array.from(found, describeSession);
+    return this.#sessions.describe(pool);
   }
 
   /** The live session with this id. */
   session(sessionId: SessionId): SessionRecord | null {
-    return this.#sessions.get(sessionId) ?? null;
+    return this.#sessions.get(sessionId);
   }
 
   /** Ends what has expired. Returns when to look again, null while there is no session. */
   expire(nowMs: number): number | null {
-    // Renewals only move ends later, so nothing can have expired before the earliest end that was seen.
-    if (nowMs >= this.#earliestEndMs) {
-      let earliest = Infinity;
-      for (const session of this.#sessions.values()) {
-        if (session.expiresAtMs <= nowMs) this.#end(session, 'expired');
-        else earliest = Math.min(earliest, session.expiresAtMs);
-      }
-      this.#earliestEndMs = earliest;
-    }
-    return this.#earliestEndMs === Infinity ? null : this.#earliestEndMs;
+    return this.#sessions.expire(nowMs);
   }
 
-  /** What is to be stored and then told; the next call starts empty. */
+  /** Whether what was given out before is still being collected from the hosts. */
+  collects(nowMs: number): boolean {
+    return nowMs < this.#collectUntilMs;
+  }
+
+  // Keys -------------------------------------------------------------------------------------------------------------
+
+  claim(pool: InstanceId, key: ResourceKey, nowMs: number): ClaimOutcome {
+    this.expire(nowMs);
+    return this.#keys.claim({ pool, key }, this.collects(nowMs));
+  }
+
+  raiseFence(held: KeyOf & { sessionId: SessionId }, above: Fence, nowMs: number): Claim | null {
+    this.expire(nowMs);
+    return this.#keys.raiseFence(held, above);
+  }
+
+  confirmOpened(held: Holding, nowMs: number): boolean {
+    this.expire(nowMs);
+    return this.#keys.confirmOpened(held);
+  }
+
+  lookup(pool: InstanceId, key: ResourceKey, nowMs: number): Claim | null {
+    this.expire(nowMs);
+    return this.#keys.lookup({ pool, key });
+  }
+
+  release(held: Holding, nowMs: number): boolean {
+    this.expire(nowMs);
+    return this.#keys.release(held);
+  }
+
+  transfer(
+    held: Holding,
+    to: SessionId | null,
+    nowMs: number,
+  ): { held: true; claim: Claim | null } | { held: false } {
+    this.expire(nowMs);
+    return this.#keys.transfer(held, to);
+  }
+
+  pauseKey(pool: InstanceId, key: ResourceKey, nowMs: number): Claim | null {
+    this.expire(nowMs);
+    return this.#keys.pause({ pool, key });
+  }
+
+  resumeKey(pool: InstanceId, key: ResourceKey, nowMs: number): boolean {
+    this.expire(nowMs);
+    return this.#keys.resume({ pool, key });
+  }
+
+  setAlarm(held: Holding, atMs: number | null, nowMs: number): boolean {
+    this.expire(nowMs);
+    return this.#keys.setAlarm(held, atMs);
+  }
+
+  settleAlarm(held: Holding, atMs: number, nowMs: number): boolean {
+    this.expire(nowMs);
+    return this.#keys.settleAlarm(held, atMs);
+  }
+
+  // Output -----------------------------------------------------------------------------------------------------------
+
+  /** What is to be stored and then told. It must be stored before the next call, which may load it again. */
   takeOutput(): DirectoryOutput {
-    const output = this.#output;
-    this.#output = { changes: [], events: [] };
-    return output;
+    this.#keys.shrink();
+    return this.#output.take();
   }
 
   get hasOutput(): boolean {
-    return this.#output.changes.length > 0 || this.#output.events.length > 0;
+    return !this.#output.isEmpty;
   }
-
-  #add(session: SessionRecord): void {
-    this.#sessions.set(session.sessionId, session);
-    this.#earliestEndMs = Math.min(this.#earliestEndMs, session.expiresAtMs);
-    const pool = this.#pools.get(session.pool);
-    if (pool) pool.add(session);
-    else this.#pools.set(session.pool, new Set([session]));
-  }
-
-  /** O(1): records that name the session stay, and count as unowned from now on. */
-  #end(session: SessionRecord, reason: 'closed' | 'died' | 'expired'): void {
-    session.live = false;
-    this.#sessions.delete(session.sessionId);
-    const pool = this.#pools.get(session.pool);
-    pool?.delete(session);
-    if (pool?.size === 0) this.#pools.delete(session.pool);
-    this.#output.changes.push({ type: 'delete-session', sessionId: session.sessionId });
-    this.#output.events.push({
-      type: 'session-ended',
-      sessionId: session.sessionId,
-      pool: session.pool,
-      reason,
-    });
-  }
-
-  #endAll(processId: ProcessId, reason: 'closed' | 'died'): number {
-    const own = Array.from(this.#sessions.values()).filter(session => session.processId === processId);
-    for (const session of own) this.#end(session, reason);
-    return own.length;
-  }
-
-  #find({ pool, key }: KeyOf): ClaimRecord | null {
-    const known = this.#claims.get(pool)?.get(key);
-    if (known) return known;
-    const stored = this.#ports.loadClaim(pool, key);
-    if (!stored) return null;
-    const session = stored.sessionId === null ? null : (this.#sessions.get(stored.sessionId) ?? null);
-    return this.#remember({ pool, key, fence: stored.fence, session, opened: stored.opened });
-  }
-
-  #heldBy(held: Holding): ClaimRecord | null {
-    const record = this.#find(held);
-    if (!record?.session?.live || record.session.sessionId !== held.sessionId) return null;
-    return record.fence === held.fence ? record : null;
-  }
-
-  #remember(record: ClaimRecord): ClaimRecord {
-    const pool = this.#claims.get(record.pool);
-    if (pool) pool.set(record.key, record);
-    else this.#claims.set(record.pool, new Map([[record.key, record]]));
-    return record;
-  }
-}
-
-/** A claim as others see it. */
-export function describeClaim(record: ClaimRecord | (KeyOf & StoredClaim), session: SessionRecord): Claim {
-  const { pool, key, fence, opened } = record;
-  const { sessionId, processId, nodeName, address } = session;
-  return { pool, key, fence, sessionId, processId, nodeName, address, hadOwner: opened };
-}
-
-function describeSession(session: SessionRecord): Session {
-  const { sessionId, pool, processId, nodeName, address, ownsResources, capacity } = session;
-  const { draining, ready, keys } = session;
-  return { sessionId, pool, processId, nodeName, address, ownsResources, capacity, draining, ready, keys };
 }

@@ -2,7 +2,8 @@
  * Reading what a client sent. Clients are processes of the same user, but a defect in one of them must not put nonsense into
  * the store of all: every argument is checked for type and size, and refused with HF_REQUEST_INVALID.
  */
-import { HoldfastError, LIMITS, type OpenSession, type ResourceKey } from '#core';
+import { HoldfastError, LIMITS, type HeldKey, type Holding, type OpenSession, type ResourceKey } from '#core';
+import { decodeFence } from './wire.ts';
 
 /** The parameters of one call, by name. */
 export type Params = Readonly<Record<string, unknown>>;
@@ -29,10 +30,37 @@ export function resourceKey(params: Params, name = 'key'): ResourceKey {
 }
 
 export function resourceKeys(params: Params): ResourceKey[] {
-  const { keys } = params;
-  if (!Array.isArray(keys) || keys.length > keysMax)
-    throw invalid('keys', `a list of at most ${keysMax} keys`);
-  return keys.map((key: unknown) => resourceKey({ keys: key }, 'keys'));
+  return list(params, 'keys').map(key => resourceKey({ keys: key }, 'keys'));
+}
+
+export function holding(params: Params): Holding {
+  return {
+    pool: text(params, 'pool'),
+    key: resourceKey(params),
+    sessionId: text(params, 'sessionId'),
+    fence: decodeFence(params['fence']),
+  };
+}
+
+export function holdings(params: Params): Holding[] {
+  return list(params, 'holdings').map(each => holding(record(each, 'holdings')));
+}
+
+export function heldKeys(params: Params): HeldKey[] {
+  return list(params, 'held').map(each => {
+    const held = record(each, 'held');
+    return {
+      key: resourceKey(held),
+      fence: decodeFence(held['fence']),
+      opened: flag(held, 'opened'),
+      alarmAtMs: optional(held, 'alarmAtMs', time),
+    };
+  });
+}
+
+/** Milliseconds since 1970, as far as dates go. */
+export function time(params: Params, name: string): number {
+  return number(params, name, { min: 0, max: 8.64e15 });
 }
 
 /** A present and true flag; absent is false. */
@@ -73,6 +101,17 @@ export function openSession(params: Params): OpenSession {
     ttlMs: number(params, 'ttlMs', { min: LIMITS.sessionTtlMsMin, max: LIMITS.sessionTtlMsMax }),
     endEarlier: flag(params, 'endEarlier'),
   };
+}
+
+function list(params: Params, name: string): unknown[] {
+  const value = params[name];
+  if (!Array.isArray(value) || value.length > keysMax) throw invalid(name, `a list of at most ${keysMax}`);
+  return value;
+}
+
+function record(value: unknown, name: string): Params {
+  if (typeof value !== 'object' || value === null) throw invalid(name, 'a list of objects');
+  return value as Params;
 }
 
 /** The cursor of a list: the last place given out, opaque to clients. */

@@ -1,30 +1,20 @@
 /** `Coordination` over the coordinator's socket: each method is one call, see `connection.ts` for what happens between. */
 import {
   HoldfastError,
-  type Claim,
   type Coordination,
-  type CoordinationAddress,
   type DocumentStore,
   type LeaseService,
   type Logger,
-  type ResourceDirectory,
   type StoredDocument,
   type System,
 } from '#core';
-import { checkLeaseArguments } from '#leases';
+import { checkLeaseArguments, checkListQuery, createHold, createWatch } from '#leases';
 import { silentLog } from '../silent-log.ts';
 import { keepConnection, type Connection } from './connection.ts';
+import { directoryClient } from './directory-client.ts';
+import type { EmbeddedAddress } from './state-folder.ts';
 import { createSubscriptions, type Subscriptions } from './subscriptions.ts';
-import {
-  decodeClaim,
-  decodeGrant,
-  decodeHolder,
-  decodeOutcome,
-  type WireClaim,
-  type WireGrant,
-  type WireHolder,
-  type WireOutcome,
-} from './wire.ts';
+import { decodeGrant, decodeHolder, type WireGrant, type WireHolder } from './wire.ts';
 
 export interface ConnectOptions {
   system: System;
@@ -33,23 +23,24 @@ export interface ConnectOptions {
   revive?: () => Promise<unknown>;
 }
 
-/** What does no harm when it is executed twice, or has a second answer that still is true. */
+/** As in directory-client.ts. */
 const again = { again: true } as const;
 const once = { again: false } as const;
 
 /**
- * Connects to the coordination store, and stays connected (reconnecting as often as needed) until `close`.
+ * Connects to the embedded coordination store, and stays connected (reconnecting as often as needed) until `close`.
  * @throws HoldfastError HF_COORDINATION_UNAVAILABLE when nobody answers within a second
  */
-export async function connectCoordination(
-  address: CoordinationAddress,
+export async function connectEmbedded(
+  address: EmbeddedAddress,
   options: ConnectOptions,
 ): Promise<Coordination> {
+  const { system } = options;
   const log = options.log ?? silentLog;
   const subscriptions = createSubscriptions(log);
   const connection = keepConnection({
     socketPath: address.socketPath,
-    system: options.system,
+    system,
     log,
     revive: options.revive,
     prepare: channel => subscriptions.attach(channel),
@@ -61,7 +52,7 @@ export async function connectCoordination(
     throw error;
   }
   return {
-    leases: leaseClient(connection),
+    leases: leaseClient(connection, subscriptions, system),
     directory: directoryClient(connection, subscriptions),
     documents: documentClient(connection, subscriptions),
     async close() {
@@ -70,8 +61,8 @@ export async function connectCoordination(
   };
 }
 
-function leaseClient({ call }: Connection): LeaseService {
-  return {
+function leaseClient({ call }: Connection, subscriptions: Subscriptions, system: System): LeaseService {
+  const basics: Omit<LeaseService, 'watch' | 'hold'> = {
     // Checked here too, so that a bad argument is one even while the store cannot be asked.
     async tryAcquire(name, holder, ttlMs) {
       checkLeaseArguments({ name, holder, ttlMs });
@@ -91,46 +82,18 @@ function leaseClient({ call }: Connection): LeaseService {
       const found = await call<WireHolder | null>('lease.inspect', { name }, again);
       return found && decodeHolder(found);
     },
-  };
-}
-
-function directoryClient({ call }: Connection, subscriptions: Subscriptions): ResourceDirectory {
-  const decoded = (found: WireClaim | null): Claim | null => found && decodeClaim(found);
-  return {
-    // Sent once: a second one would leave a session that nobody renews. `endEarlier` mends what a lost answer leaves.
-    openSession: request => call('openSession', request, once),
-    renewSession: sessionId => call('renewSession', { sessionId }, again),
-    updateSession: (sessionId, change) => call('updateSession', { sessionId, ...change }, again),
-    async closeSession(sessionId) {
-      await call('closeSession', { sessionId }, again);
-    },
-    endSessionsOf: processId => call('endSessionsOf', { processId }, again),
-    async claim(pool, key) {
-      return decodeOutcome(await call<WireOutcome>('claim', { pool, key }, again));
-    },
-    async claimMany(pool, keys) {
-      return (await call<WireOutcome[]>('claimMany', { pool, keys }, again)).map(decodeOutcome);
-    },
-    async raiseFence(claim, above) {
-      const { pool, key, sessionId } = claim;
-      const params = { pool, key, sessionId, above: above.toString() };
-      return decoded(await call<WireClaim | null>('raiseFence', params, again));
-    },
-    confirmOpened: ({ pool, key, sessionId, fence }) =>
-      call('confirmOpened', { pool, key, sessionId, fence: fence.toString() }, again),
-    async lookup(pool, key) {
-      return decoded(await call<WireClaim | null>('lookup', { pool, key }, again));
-    },
-    release: ({ pool, key, sessionId, fence }) =>
-      call('release', { pool, key, sessionId, fence: fence.toString() }, once),
-    sessions: pool => call('sessions', pool === undefined ? {} : { pool }, again),
     async list(query) {
-      type Page = { claims: WireClaim[]; cursor: string | null };
-      const { claims, cursor } = await call<Page>('list', query, again);
-      return { claims: claims.map(decodeClaim), cursor };
+      const { prefix, limit, cursor } = checkListQuery(query);
+      type Page = { leases: WireHolder[]; cursor: string | null };
+      const asked = { prefix, limit, ...(cursor === null ? {} : { cursor }) };
+      const page = await call<Page>('lease.list', asked, again);
+      return { leases: page.leases.map(decodeHolder), cursor: page.cursor };
     },
-    watch: listener => subscriptions.watchDirectory(listener),
   };
+  const hint = (name: string, look: () => void) => subscriptions.watchLease(name, look);
+  const watch = createWatch({ inspect: name => basics.inspect(name), system, hint });
+  const primitives = { ...basics, watch };
+  return { ...primitives, hold: createHold({ primitives, system }) };
 }
 
 function documentClient({ call }: Connection, subscriptions: Subscriptions): DocumentStore {

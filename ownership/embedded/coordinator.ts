@@ -7,15 +7,16 @@
  * nobody answers on. At the end the reverse, so that whoever holds the lock is the only one who ever touches the socket.
  */
 import { listenForChannels, type Channel } from '#channel';
-import { HoldfastError, type Logger, type System } from '#core';
+import { createSteadyClock, HoldfastError, LIMITS, type Logger, type System } from '#core';
+import { readBootId } from '#leases';
 import { Directory } from '../directory/directory.ts';
 import { silentLog } from '../silent-log.ts';
-import { createSteadyClock } from '../steady-clock.ts';
 import type { Params } from './arguments.ts';
 import { isCorruption } from './database.ts';
 import { createGroupCommit } from './group-commit.ts';
+import { openLongestTtl } from './longest-ttl.ts';
 import { createMethods } from './methods.ts';
-import { coordinationPaths, prepareDatabaseFile, prepareFolder, setAside } from './state-folder.ts';
+import { coordinationPaths, prepareDatabaseFile, prepareFolder, setAside, unusable } from './state-folder.ts';
 import { openStore, type CoordinationStore } from './store.ts';
 import { createSubscribers } from './subscribers.ts';
 
@@ -40,6 +41,9 @@ export interface Coordinator {
 /** How long the first client may take. */
 const firstClientMs = 10_000;
 
+/** The boot clock ticks in 10 ms, so two processes may differ by as much about what time it is. */
+const clockTickMs = 20;
+
 /**
  * Starts serving `<stateRoot>/coordination`.
  * @throws HoldfastError HF_ALREADY_RUNNING when another coordinator has it, HF_STATE_UNUSABLE when folder or file cannot be used
@@ -50,15 +54,36 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
   const paths = coordinationPaths(options.stateRoot);
   const nowMs = createSteadyClock(system.clock);
   await prepareFolder(paths.folder);
-  const store = await openOrReplace(paths.database, { nowMs, system, log, bootId: options.bootId });
+  const bootId = options.bootId ?? readBootId();
+  const longestTtl = openLongestTtl(paths.longestTtl, bootId);
+  const longestMs = longestTtl.ttlMs ?? LIMITS.sessionTtlMsMax;
+  const collectMs = longestMs === 0 ? 0 : longestMs + clockTickMs;
+  const store = await openOrReplace(paths.database, { nowMs, system, log, bootId, collectMs });
+  const { collectUntilMs } = store;
+  const sessions = store.loadSessions();
+  try {
+    // What this one found missing, the next would miss too: hosts of before the loss are still out there.
+    const collects = collectUntilMs !== null && nowMs() < collectUntilMs;
+    longestTtl.see(
+      sessions.reduce((longest, { ttlMs }) => Math.max(longest, ttlMs), collects ? collectMs : 0),
+    );
+  } catch (cause) {
+    store.close();
+    throw unusable(
+      paths.longestTtl,
+      cause,
+      'Check that the disk has space and that this user may write there.',
+    );
+  }
   const directory = new Directory(
     {
       nextFence: () => store.fences.next(),
       fenceAbove: above => store.fences.above(above),
+      fenceSeen: fence => store.fences.seen(fence),
       newSessionId: () => system.random.id(20) as ReturnType<Directory['openSession']>['sessionId'],
       loadClaim: (pool, key) => store.loadClaim(pool, key),
     },
-    store.loadSessions(),
+    { sessions, collectUntilMs },
   );
   const subscribers = createSubscribers();
   const commit = createGroupCommit({
@@ -74,8 +99,10 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
     store,
     directory,
     commit,
+    subscribers,
     nowMs,
-    publishDocument: (name, document) => subscribers.publishDocument(name, document),
+    wallMs: () => system.clock.wallMs(),
+    sessionTtl: ttlMs => longestTtl.see(ttlMs),
   });
 
   // Expiry ---------------------------------------------------------------------------------------------------------
@@ -157,6 +184,7 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
       socketPath: paths.socket,
       rebooted: store.rebooted,
       lastFence: store.fences.last.toString(),
+      ...(directory.collects(nowMs()) ? { collectsForMs: Math.ceil(collectUntilMs! - nowMs()) } : {}),
     },
     'coordinator started',
   );
@@ -167,24 +195,20 @@ interface OpenPorts {
   nowMs: () => number;
   system: System;
   log: Logger;
-  bootId: string | undefined;
+  bootId: string;
+  collectMs: number;
 }
 
 /** Opens the store; a corrupt one is set aside, loudly, and a new one goes on far above all fences of the old. */
 async function openOrReplace(
   path: string,
-  { nowMs, system, log, bootId }: OpenPorts,
+  { nowMs, system, log, bootId, collectMs }: OpenPorts,
 ): Promise<CoordinationStore> {
   for (let attempt = 1; ; attempt++) {
     const found = await prepareDatabaseFile(path);
-    const epochWallMs = found === 'new' ? null : system.clock.wallMs();
+    const lost = found === 'new' ? null : { epochWallMs: system.clock.wallMs(), collectMs };
     try {
-      const store = await openStore({
-        path,
-        nowMs,
-        epochWallMs,
-        ...(bootId === undefined ? {} : { bootId }),
-      });
+      const store = await openStore({ path, nowMs, lost, bootId });
       store.loadSessions(); // reads what a start needs, so that damage shows here
       return store;
     } catch (error) {
@@ -199,7 +223,7 @@ async function reportSetAside(path: string, log: Logger): Promise<void> {
   log.error(
     { path, movedTo },
     'THE COORDINATION STORE WAS CORRUPT and has been set aside: sessions, claims, leases and documents start anew, ' +
-      'and fences go on far above all that were given out',
+      'fences go on far above all that were given out, and no key moves until its host had the time to keep it',
   );
 }
 

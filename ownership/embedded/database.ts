@@ -5,9 +5,8 @@
  */
 import type { DatabaseSync } from 'node:sqlite';
 import { HoldfastError } from '#core';
+import { migrate, SCHEMA_VERSION } from './schema.ts';
 import { unusable } from './state-folder.ts';
-
-const schemaVersion = 1;
 
 /** How long to wait for a coordinator that is just ending to let go of the file. */
 const handoverMs = 250;
@@ -37,28 +36,15 @@ export async function openDatabase(path: string): Promise<DatabaseSync> {
     database.exec('PRAGMA locking_mode = EXCLUSIVE');
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL');
     database.exec('BEGIN EXCLUSIVE');
-    const version = Number(database.prepare('PRAGMA user_version').get()!['user_version']);
-    if (version > schemaVersion) {
+    const found = migrate(database);
+    if (found > SCHEMA_VERSION) {
       throw unusable(
         path,
-        new Error(`its schema ${version} is newer than ${schemaVersion}`),
+        new Error(`its schema ${found} is newer than ${SCHEMA_VERSION}`),
         'Run a newer Holdfast.',
       );
     }
-    database.exec(`
-      CREATE TABLE IF NOT EXISTS sessions (
-        id TEXT PRIMARY KEY, pool TEXT NOT NULL, process TEXT NOT NULL, node TEXT NOT NULL, address TEXT NOT NULL,
-        owns_resources INTEGER NOT NULL, capacity REAL NOT NULL, ttl_ms INTEGER NOT NULL, draining INTEGER NOT NULL,
-        ready INTEGER NOT NULL, expires_at_ms REAL NOT NULL
-      ) WITHOUT ROWID;
-      CREATE TABLE IF NOT EXISTS claims (
-        key TEXT NOT NULL, pool TEXT NOT NULL, fence INTEGER NOT NULL, session TEXT, opened INTEGER NOT NULL,
-        PRIMARY KEY (key, pool)
-      ) WITHOUT ROWID;
-      CREATE INDEX IF NOT EXISTS claims_by_pool ON claims (pool, key);
-      CREATE TABLE IF NOT EXISTS documents (name TEXT PRIMARY KEY, content TEXT NOT NULL, etag TEXT NOT NULL) WITHOUT ROWID;
-      PRAGMA user_version = ${schemaVersion};
-      COMMIT`);
+    database.exec('COMMIT');
     return database;
   } catch (error) {
     database?.close();

@@ -6,9 +6,14 @@ import { spawn } from 'node:child_process';
 import { open } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { connectChannel } from '#channel';
-import { HoldfastError, type CoordinationAddress, type System } from '#core';
+import { HoldfastError, type System } from '#core';
 import { EXIT } from './exit-codes.ts';
-import { coordinationAddress, coordinationPaths, prepareFolder } from './state-folder.ts';
+import {
+  coordinationAddress,
+  coordinationPaths,
+  prepareFolder,
+  type EmbeddedAddress,
+} from './state-folder.ts';
 
 const deadlineMs = 5_000;
 const pauseMs = 15;
@@ -20,7 +25,7 @@ const logTailBytes = 2_048;
  * @throws HoldfastError HF_STATE_UNUSABLE when its folder or file cannot be used, HF_COORDINATION_UNAVAILABLE (with the end of
  * its log) when it does not answer within 5 s
  */
-export async function ensureCoordinator(stateRoot: string, system: System): Promise<CoordinationAddress> {
+export async function ensureCoordinator(stateRoot: string, system: System): Promise<EmbeddedAddress> {
   const address = coordinationAddress(stateRoot);
   if (await answers(address)) return address;
   await prepareFolder(coordinationPaths(stateRoot).folder);
@@ -82,7 +87,7 @@ function startProcess(stateRoot: string): Started {
   };
 }
 
-async function answers(address: CoordinationAddress): Promise<boolean> {
+async function answers(address: EmbeddedAddress): Promise<boolean> {
   try {
     const channel = await connectChannel(address.socketPath);
     try {

@@ -11,22 +11,32 @@ export interface FenceCounter {
   next(): Fence;
   /** @throws HoldfastError HF_REQUEST_INVALID when `above` is beyond anything that could have been given out */
   above(fence: Fence): Fence;
+  /** Every fence from now on is above this one. @throws as `above` */
+  seen(fence: Fence): void;
   readonly last: bigint;
+}
+
+/** @throws HoldfastError HF_REQUEST_INVALID when it is beyond anything that could have been given out */
+export function checkReportedFence(fence: Fence): void {
+  if (fence <= fenceReportedMax) return;
+  throw new HoldfastError('HF_REQUEST_INVALID', 'no fence can be that high', {
+    details: { fence: fence.toString() },
+  });
 }
 
 export function createFenceCounter(last: bigint): FenceCounter {
   let counter = last;
+  function seen(fence: Fence): void {
+    checkReportedFence(fence);
+    if (fence > counter) counter = fence;
+  }
   return {
     next: () => ++counter as Fence,
     above(fence) {
-      if (fence > fenceReportedMax) {
-        throw new HoldfastError('HF_REQUEST_INVALID', 'no fence can be that high', {
-          details: { fence: fence.toString() },
-        });
-      }
-      if (fence > counter) counter = fence;
+      seen(fence);
       return ++counter as Fence;
     },
+    seen,
     get last() {
       return counter;
     },

@@ -1,38 +1,30 @@
-/** What the coordinator answers: each method reads its arguments, decides in the directory, and answers when durable. */
-import type { Fence, InstanceId, ProcessId, ResourceKey, SessionId, StoredDocument } from '#core';
+/** What the coordinator answers: each method reads its arguments, decides, and answers when durable. */
+import { LEASE_LIMITS } from '#leases';
 import type { Directory } from '../directory/directory.ts';
-import {
-  cursor,
-  formatCursor,
-  invalid,
-  number,
-  openSession,
-  optional,
-  optionalFlag,
-  resourceKey,
-  resourceKeys,
-  text,
-  type Params,
-} from './arguments.ts';
+import { invalid, text, type Params } from './arguments.ts';
+import { directoryMethods } from './directory-methods.ts';
 import type { GroupCommit } from './group-commit.ts';
 import type { CoordinationStore } from './store.ts';
-import type { Subscriber } from './subscribers.ts';
-import { decodeFence, encodeClaim, encodeGrant, encodeHolder, encodeOutcome } from './wire.ts';
+import type { Subscriber, Subscribers } from './subscribers.ts';
+import { decodeFence, encodeGrant, encodeHolder } from './wire.ts';
 
 export interface MethodPorts {
   store: CoordinationStore;
   directory: Directory;
   commit: GroupCommit;
+  subscribers: Pick<Subscribers, 'publishDocument' | 'publishLease'>;
   /** Now, on the store's clock. */
   nowMs: () => number;
-  publishDocument: (name: string, document: StoredDocument) => void;
+  /** The store's time of day. */
+  wallMs: () => number;
+  /** Hears of the time to live of every session before it is granted. */
+  sessionTtl: (ttlMs: number) => void;
 }
 
 /** A method: parameters and the connection that called. */
 export type Method = (params: Params, subscriber: Subscriber) => unknown;
 
 const documentBytesMax = 4 * 1024 * 1024;
-const pageMax = 1_000;
 
 /** All methods, by name. `ping` looks whether somebody answers, `hello` makes the caller a client. Each throws HF_REQUEST_INVALID or HF_LEASE_INVALID on bad arguments. */
 export function createMethods(ports: MethodPorts): Record<string, Method> {
@@ -45,97 +37,49 @@ export function createMethods(ports: MethodPorts): Record<string, Method> {
   };
 }
 
-function leaseMethods({ store, commit }: MethodPorts): Record<string, Method> {
+function leaseMethods({ store, commit, subscribers }: MethodPorts): Record<string, Method> {
   const { leases } = store;
   // The lease table itself checks names, holders and times, and says HF_LEASE_INVALID.
   const name = (params: Params) => params['name'] as string;
   const holder = (params: Params) => params['holder'] as string;
   const ttlMs = (params: Params) => params['ttlMs'] as number;
   return {
-    'lease.tryAcquire': p =>
-      commit.exclusively(() => encodeGrant(leases.tryAcquire(name(p), holder(p), ttlMs(p)))),
+    async 'lease.tryAcquire'(p) {
+      const { grant, isNew } = await commit.exclusively(() => {
+        const before = store.fences.last;
+        const grant = leases.tryAcquire(name(p), holder(p), ttlMs(p));
+        return { grant, isNew: store.fences.last !== before }; // an extension takes no fence
+      });
+      if (isNew) subscribers.publishLease(name(p));
+      return encodeGrant(grant);
+    },
     'lease.renew': p =>
       commit.exclusively(() =>
         encodeGrant(leases.renew(name(p), holder(p), decodeFence(p['fence']), ttlMs(p))),
       ),
-    'lease.release': p =>
-      commit.exclusively(() => leases.release(name(p), holder(p), decodeFence(p['fence']))),
+    async 'lease.release'(p) {
+      const released = await commit.exclusively(() =>
+        leases.release(name(p), holder(p), decodeFence(p['fence'])),
+      );
+      if (released) subscribers.publishLease(name(p));
+      return released;
+    },
     'lease.inspect': p =>
       commit.exclusively(() => {
         const found = leases.inspect(name(p));
         return found && encodeHolder(found);
       }),
+    'lease.list': p =>
+      commit.exclusively(() => {
+        const page = leases.list(p);
+        return { leases: page.leases.map(encodeHolder), cursor: page.cursor };
+      }),
+    'lease.watch': (p, subscriber) => subscriber.watchLease(text(p, 'name', LEASE_LIMITS.nameBytesMax)),
+    'lease.unwatch': (p, subscriber) => subscriber.unwatchLease(text(p, 'name', LEASE_LIMITS.nameBytesMax)),
   };
 }
 
-function directoryMethods({ store, directory, commit, nowMs }: MethodPorts): Record<string, Method> {
-  const pool = (params: Params) => text<InstanceId>(params, 'pool');
-  const sessionId = (params: Params) => text<SessionId>(params, 'sessionId');
-  const fence = (params: Params): Fence => decodeFence(params['fence']);
-  const holding = (p: Params) => ({
-    pool: pool(p),
-    key: resourceKey(p),
-    sessionId: sessionId(p),
-    fence: fence(p),
-  });
-
-  return {
-    openSession: p => commit.run(() => directory.openSession(openSession(p), nowMs())),
-    renewSession: p => commit.run(() => directory.renewSession(sessionId(p), nowMs())),
-    updateSession: p =>
-      commit.run(() => {
-        const draining = optionalFlag(p, 'draining');
-        const ready = optionalFlag(p, 'ready');
-        const change = {
-          ...(draining === undefined ? {} : { draining }),
-          ...(ready === undefined ? {} : { ready }),
-        };
-        return directory.updateSession(sessionId(p), change, nowMs());
-      }),
-    closeSession: p => commit.run(() => directory.closeSession(sessionId(p), nowMs())),
-    endSessionsOf: p => commit.run(() => directory.endSessionsOf(text<ProcessId>(p, 'processId'), nowMs())),
-    claim: p => commit.run(() => encodeOutcome(directory.claim(pool(p), resourceKey(p), nowMs()))),
-    claimMany: p =>
-      commit.run(() => {
-        const keys = resourceKeys(p);
-        const atMs = nowMs();
-        return keys.map(key => encodeOutcome(directory.claim(pool(p), key, atMs)));
-      }),
-    raiseFence: p =>
-      commit.run(() => {
-        const held = { pool: pool(p), key: resourceKey(p), sessionId: sessionId(p) };
-        const raised = directory.raiseFence(held, decodeFence(p['above']), nowMs());
-        return raised && encodeClaim(raised);
-      }),
-    confirmOpened: p => commit.run(() => directory.confirmOpened(holding(p), nowMs())),
-    lookup: p =>
-      commit.run(() => {
-        const found = directory.lookup(pool(p), resourceKey(p), nowMs());
-        return found && encodeClaim(found);
-      }),
-    release: p => commit.run(() => directory.release(holding(p), nowMs())),
-    sessions: p =>
-      commit.run(() => directory.sessions(optional(p, 'pool', text<InstanceId>) ?? undefined, nowMs())),
-    list(p) {
-      const query = {
-        pool: optional(p, 'pool', text<InstanceId>),
-        key: optional(p, 'key', (params, name): ResourceKey => resourceKey(params, name)),
-        prefix: p['prefix'] === '' ? '' : (optional(p, 'prefix', resourceKey) ?? ''),
-        limit: Math.floor(
-          optional(p, 'limit', (params, name) => number(params, name, { min: 1, max: pageMax })) ?? pageMax,
-        ),
-        after: optional(p, 'cursor', cursor),
-      };
-      directory.expire(nowMs());
-      commit.flush();
-      const { claims, next } = store.list(query, id => directory.session(id));
-      return { claims: claims.map(encodeClaim), cursor: next && formatCursor(next) };
-    },
-    watchDirectory: (_params, subscriber) => subscriber.watchDirectory(),
-  };
-}
-
-function documentMethods({ store, commit, publishDocument }: MethodPorts): Record<string, Method> {
+function documentMethods({ store, commit, subscribers }: MethodPorts): Record<string, Method> {
   const name = (params: Params) => text<string>(params, 'name');
   return {
     'document.get': p => commit.exclusively(() => store.readDocument(name(p))),
@@ -155,7 +99,7 @@ function documentMethods({ store, commit, publishDocument }: MethodPorts): Recor
         return { document };
       });
       if (!written.document) return { written: false, current: written.current };
-      publishDocument(name(p), written.document);
+      subscribers.publishDocument(name(p), written.document);
       return { written: true, etag: written.document.etag };
     },
     'document.watch': (p, subscriber) => {

@@ -1,6 +1,7 @@
 /**
  * A client's side of watching. Listeners outlive connections: each new connection subscribes again, and since events may have
- * been missed between, directory listeners get a `reset`, and document listeners the present document if it changed.
+ * been missed between, directory listeners get a `reset`, document listeners the present document if it changed, and who watches a lease
+ * looks again.
  */
 import type { Channel } from '#channel';
 import type { DirectoryEvent, Logger, StoredDocument } from '#core';
@@ -11,6 +12,8 @@ export interface Subscriptions {
   attach(channel: Channel): void;
   watchDirectory(listener: (event: DirectoryEvent) => void): () => void;
   watchDocument(name: string, listener: (document: StoredDocument) => void): () => void;
+  /** Calls `look` when the lease may have changed hands. */
+  watchLease(name: string, look: () => void): () => void;
 }
 
 interface DocumentListener {
@@ -21,6 +24,7 @@ interface DocumentListener {
 export function createSubscriptions(log: Logger): Subscriptions {
   const directory = new Set<{ listener: (event: DirectoryEvent) => void }>();
   const documents = new Map<string, Set<DocumentListener>>();
+  const leases = new Map<string, Set<{ look: () => void }>>();
   let channel: Channel | null = null;
 
   function guarded(call: () => void): void {
@@ -41,6 +45,10 @@ export function createSubscriptions(log: Logger): Subscriptions {
     }
   }
 
+  function look(name: string): void {
+    for (const entry of leases.get(name) ?? []) guarded(entry.look);
+  }
+
   /** A subscription that is not answered leaves the client deaf; a new connection is the way to be sure. */
   async function ask<Result>(over: Channel, method: string, params: object): Promise<Result | null> {
     try {
@@ -56,6 +64,11 @@ export function createSubscriptions(log: Logger): Subscriptions {
     if (found) tellDocument(name, found, only);
   }
 
+  async function watchLeaseOver(over: Channel, name: string): Promise<void> {
+    await ask(over, 'lease.watch', { name });
+    look(name); // what changed before the subscription was not told
+  }
+
   return {
     attach(fresh) {
       channel = fresh;
@@ -65,6 +78,7 @@ export function createSubscriptions(log: Logger): Subscriptions {
       fresh.handle(PUSH, (push: WirePush) => {
         for (const event of push.events) tell(decodeEvent(event));
         for (const { name, document } of push.documents) tellDocument(name, document);
+        for (const name of push.leases) look(name);
       });
       fresh.listen();
       if (directory.size > 0) {
@@ -73,6 +87,7 @@ export function createSubscriptions(log: Logger): Subscriptions {
         tell({ type: 'reset' });
       }
       for (const name of documents.keys()) void watchDocumentOver(fresh, name);
+      for (const name of leases.keys()) void watchLeaseOver(fresh, name);
     },
     watchDirectory(listener) {
       const entry = { listener };
@@ -88,6 +103,18 @@ export function createSubscriptions(log: Logger): Subscriptions {
       return () => {
         entries.delete(entry);
         if (entries.size === 0) documents.delete(name);
+      };
+    },
+    watchLease(name, lookAgain) {
+      const entry = { look: lookAgain };
+      const entries = leases.get(name) ?? new Set();
+      const isNew = entries.size === 0;
+      leases.set(name, entries.add(entry));
+      if (isNew && channel) void watchLeaseOver(channel, name);
+      return () => {
+        if (!entries.delete(entry) || entries.size > 0) return;
+        leases.delete(name);
+        if (channel) void ask(channel, 'lease.unwatch', { name });
       };
     },
   };

@@ -9,8 +9,11 @@ import {
   type ClaimOutcome,
   type DirectoryEvent,
   type Fence,
+  type HeldKey,
+  type Holding,
   type LeaseGrant,
   type LeaseHolder,
+  type ResourceDirectory,
   type StoredDocument,
 } from '#core';
 
@@ -21,8 +24,14 @@ type WithText<T> = T extends { fence: bigint }
     : T;
 
 export type WireClaim = WithText<Claim>;
-export type WireOutcome = { owned: true; claim: WireClaim } | { owned: false; reason: 'no-live-host' };
-export type WireEvent = WithText<DirectoryEvent>;
+export type WireHolding = WithText<Holding>;
+export type WireHeldKey = WithText<HeldKey>;
+export type WireOutcome = { owned: true; claim: WireClaim } | Extract<ClaimOutcome, { owned: false }>;
+type Transfer = Awaited<ReturnType<ResourceDirectory['transfer']>>;
+export type WireTransfer = { held: true; claim: WireClaim | null } | { held: false };
+type Moved = Extract<DirectoryEvent, { type: 'moved' }>;
+export type WireEvent =
+  WithText<Exclude<DirectoryEvent, Moved>> | (Omit<Moved, 'claim'> & { claim: WireClaim });
 export type WireGrant = WithText<LeaseGrant>;
 export type WireHolder = WithText<LeaseHolder>;
 
@@ -30,6 +39,8 @@ export type WireHolder = WithText<LeaseHolder>;
 export interface WirePush {
   events: WireEvent[];
   documents: { name: string; document: StoredDocument }[];
+  /** Names of leases that changed hands: hints to look. */
+  leases: string[];
 }
 
 /** The method of a push, the only one that clients answer. */
@@ -43,10 +54,27 @@ export const encodeOutcome = (outcome: ClaimOutcome): WireOutcome =>
 export const decodeOutcome = (outcome: WireOutcome): ClaimOutcome =>
   outcome.owned ? { owned: true, claim: decodeClaim(outcome.claim) } : outcome;
 
-export const encodeEvent = (event: DirectoryEvent): WireEvent =>
-  event.type === 'released' ? { ...event, fence: event.fence.toString() } : event;
-export const decodeEvent = (event: WireEvent): DirectoryEvent =>
-  event.type === 'released' ? { ...event, fence: decodeFence(event.fence) } : event;
+export const encodeHolding = ({ pool, key, sessionId, fence }: Holding): WireHolding => ({
+  pool,
+  key,
+  sessionId,
+  fence: fence.toString(),
+});
+export const encodeHeldKey = (held: HeldKey): WireHeldKey => ({ ...held, fence: held.fence.toString() });
+
+export const encodeTransfer = (outcome: Transfer): WireTransfer =>
+  outcome.held ? { held: true, claim: outcome.claim && encodeClaim(outcome.claim) } : outcome;
+export const decodeTransfer = (outcome: WireTransfer): Transfer =>
+  outcome.held ? { held: true, claim: outcome.claim && decodeClaim(outcome.claim) } : outcome;
+
+export function encodeEvent(event: DirectoryEvent): WireEvent {
+  if (event.type === 'released') return { ...event, fence: event.fence.toString() };
+  return event.type === 'moved' ? { ...event, claim: encodeClaim(event.claim) } : event;
+}
+export function decodeEvent(event: WireEvent): DirectoryEvent {
+  if (event.type === 'released') return { ...event, fence: decodeFence(event.fence) };
+  return event.type === 'moved' ? { ...event, claim: decodeClaim(event.claim) } : event;
+}
 
 export const encodeGrant = (grant: LeaseGrant): WireGrant =>
   grant.acquired

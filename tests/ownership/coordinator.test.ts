@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { connectChannel } from '#channel';
-import { isRunning, processFacts, type InstanceId } from '#core';
-import { REBOOT_MARGIN } from '#leases';
+import type { InstanceId } from '#core';
 import { ensureCoordinator, startCoordinator } from '#ownership';
 import { until } from '../leases/conformance.ts';
 import { claim, host, key, pool } from './vocabulary.ts';
@@ -88,81 +87,37 @@ describe('coordinator', () => {
     });
   });
 
-  describe('its file', () => {
-    it('is set aside when it is corrupt, loudly, and fences go on far above', async () => {
-      await harness.start();
-      const before = await harness.connect();
-      await before.directory.openSession(host('h1'));
-      const { fence } = await claim(before.directory, 'a');
-      await before.close();
-      await harness.kill('SIGTERM');
-      const database = join(folder, 'coordination.sqlite');
-      await writeFile(database, 'nonsense '.repeat(2_000));
-
-      await harness.start();
-      const after = await harness.connect();
-      assert.deepEqual(await after.directory.sessions(), []);
-      await after.directory.openSession(host('h1'));
-      const raised = (await claim(after.directory, 'a')).fence;
-      assert(raised > fence + 10n ** 17n, `${raised}`);
-      assert.match(await log(), /THE COORDINATION STORE WAS CORRUPT/);
-      assert((await readdir(folder)).includes('coordination.sqlite.corrupt-1'));
-      await harness.kill('SIGTERM');
-
-      // Also when it dies between setting the file aside and making a new one.
-      await rm(database);
-      await harness.start();
-      const third = await harness.connect();
-      await third.directory.openSession(host('h1'));
-      assert((await claim(third.directory, 'a')).fence > raised);
-    });
-
-    it('is not trusted with times of an earlier boot: everything has ended, and fences jump', async () => {
-      const { stateRoot } = harness;
-      const first = await startCoordinator({ stateRoot, system, bootId: 'boot-1' });
-      const before = await harness.connect();
-      await before.directory.openSession(host('h1'));
-      const { fence } = await claim(before.directory, 'a');
-      await before.directory.confirmOpened?.(await claim(before.directory, 'a'));
-      await before.leases.tryAcquire('l', 'h', 60_000);
-      await before.close();
-      await first.close();
-
-      const second = await startCoordinator({ stateRoot, system, bootId: 'boot-2' });
-      try {
-        const after = await harness.connect();
-        assert.deepEqual(await after.directory.sessions(), []);
-        assert.equal(await after.leases.inspect('l'), null);
-        await after.directory.openSession(host('h2'));
-        const next = await claim(after.directory, 'a');
-        assert(next.fence > fence + REBOOT_MARGIN && next.hadOwner);
-        await after.close();
-      } finally {
-        await second.close();
-      }
-    });
-
-    it('is let go of by close, which may be called twice', async () => {
-      const { stateRoot } = harness;
-      const first = await startCoordinator({ stateRoot, system });
-      await assert.rejects(startCoordinator({ stateRoot, system }), { code: 'HF_ALREADY_RUNNING' });
-      await Promise.all([first.close(), first.close()]);
-      await first.closed;
-      await (await startCoordinator({ stateRoot, system })).close();
-    });
-  });
-
   describe('ensureCoordinator', () => {
-    /** Ends coordinators that were started detached: those of this state folder, and no process that only has their pid. */
+    /**
+     * Ends coordinators that were started detached: those that name this state folder. Twice, because one that a client revived at the
+     * last moment would make the folder anew.
+     */
     async function endDetached(): Promise<void> {
-      for (const [, pid] of (await log()).matchAll(/"pid":(\d+).*"msg":"coordinator started"/g)) {
-        const commandLine = await readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '');
-        if (!commandLine.includes(harness.stateRoot)) continue;
-        process.kill(Number(pid), 'SIGKILL');
-        await until(
-          () => !isRunning({ pid: Number(pid), startTime: processFacts(Number(pid))?.startTime ?? '' }),
-        );
+      await harness.disconnect();
+      for (let round = 0; round < 2; round++) {
+        await until(async () => {
+          const pids = await detached();
+          for (const pid of pids) {
+            try {
+              process.kill(pid, 'SIGKILL');
+            } catch {
+              // It has just ended by itself.
+            }
+          }
+          return pids.length === 0;
+        });
+        await new Promise(resolve => setTimeout(resolve, 100));
       }
+    }
+    async function detached(): Promise<number[]> {
+      const pids = (await readdir('/proc')).map(Number).filter(pid => pid > 1);
+      const found = await Promise.all(
+        pids.map(async pid => {
+          const commandLine = await readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '');
+          return commandLine.split('\0').includes(harness.stateRoot) ? [pid] : [];
+        }),
+      );
+      return found.flat();
     }
     afterEach(endDetached);
 
@@ -260,8 +215,17 @@ describe('coordinator', () => {
       await harness.start();
       const channel = await connectChannel(harness.address.socketPath);
       channel.listen();
-      for (const method of ['claim', 'openSession', 'list', 'lease.tryAcquire', 'document.put', 'release']) {
-        for (const params of [{}, { pool: 1, key: [] }, { name: {} }, null]) {
+      const methods =
+        'openSession resumeSession adopt claim release releaseMany transfer list pauseKey resumeKey setAlarm ' +
+        'settleAlarm dueAlarms lease.tryAcquire lease.watch document.put';
+      for (const method of methods.split(' ')) {
+        for (const params of [
+          {},
+          { pool: 1, key: [] },
+          { name: {} },
+          { held: [null], holdings: [1] },
+          null,
+        ]) {
           await assert
             .rejects(channel.request(method, params), {
               code: /^HF_(REQUEST|LEASE)_INVALID$/,

@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { connectChannel } from '#channel';
-import { createSystem, type Coordination, type CoordinationAddress } from '#core';
+import { createSystem, type Coordination } from '#core';
 import { connectCoordination, coordinationAddress, type ConnectOptions } from '#ownership';
 import { until } from '../leases/conformance.ts';
 
@@ -16,7 +16,7 @@ const main = fileURLToPath(new URL('../../ownership/embedded/coordinator-main.ts
 
 export class CoordinatorHarness {
   readonly stateRoot: string;
-  readonly address: CoordinationAddress;
+  readonly address: ReturnType<typeof coordinationAddress>;
   /** Coordinator processes started here, newest last. */
   readonly processes: ChildProcess[] = [];
   readonly #clients: Coordination[] = [];
@@ -66,6 +66,11 @@ export class CoordinatorHarness {
     return client;
   }
 
+  /** Sends a signal to the newest coordinator. */
+  signal(signal: NodeJS.Signals): void {
+    this.processes.at(-1)!.kill(signal);
+  }
+
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     const child = this.processes.at(-1)!;
     if (child.exitCode !== null || child.signalCode !== null) return;
@@ -80,8 +85,22 @@ export class CoordinatorHarness {
     await this.start();
   }
 
+  /** Kills it, damages its file as a bad disk would, and starts another. */
+  async forget(): Promise<void> {
+    await this.kill();
+    const database = join(this.stateRoot, 'coordination', 'coordination.sqlite');
+    await rm(`${database}-wal`, { force: true });
+    await writeFile(database, 'nonsense '.repeat(2_000));
+    await this.start();
+  }
+
+  /** Closes all clients. */
+  async disconnect(): Promise<void> {
+    await Promise.all(this.#clients.splice(0).map(client => client.close()));
+  }
+
   async stop(): Promise<void> {
-    await Promise.all(this.#clients.map(client => client.close()));
+    await this.disconnect();
     for (const child of this.processes) {
       if (child.exitCode !== null || child.signalCode !== null) continue;
       const exited = once(child, 'exit');

@@ -1,6 +1,6 @@
 /** What every adapter's lists of owned keys must be; part of `directoryConformance`. */
 import assert from 'node:assert/strict';
-import type { Claim, InstanceId, OpenSession, ResourceDirectory } from '#core';
+import type { Claim, InstanceId, OpenSession, ResourceDirectory, SessionId } from '#core';
 import { claim, host, key, pool, type DirectoryHarness } from './vocabulary.ts';
 
 export function listConformance(harness: () => DirectoryHarness): void {
@@ -61,6 +61,27 @@ export function listConformance(harness: () => DirectoryHarness): void {
       );
       assert.deepEqual((await pages({ key: key('a'), pool })).length, 1);
       assert.deepEqual(await pages({ prefix: '/nothing' }), []);
+    });
+
+    it('give the keys of one session, page by page', async () => {
+      const first = await open('h1');
+      const second = await open('h2');
+      for (const name of ['c', 'a', 'f', 'b', 'e', 'd']) await claim(one, name);
+      const all = await pages({});
+      for (const sessionId of [first, second]) {
+        const expected = all.filter(entry => entry.sessionId === sessionId);
+        assert.equal(expected.length, 3);
+        assert.deepEqual(await pages({ sessionId, limit: 2 }), expected);
+        assert.deepEqual(await pages({ sessionId, pool }), expected);
+        assert.deepEqual(
+          await pages({ sessionId, prefix: '/db/a' }),
+          expected.filter(({ key: k }) => k === key('a')),
+        );
+        assert.deepEqual(await pages({ sessionId, pool: 'other' as InstanceId }), []);
+      }
+      await one.closeSession(first);
+      assert.deepEqual(await pages({ sessionId: first }), []);
+      assert.deepEqual(await pages({ sessionId: 'no-such-session' as SessionId }), []);
     });
 
     it('leave out what nobody owns any more', async () => {

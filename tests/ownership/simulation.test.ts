@@ -1,7 +1,8 @@
 /**
- * A cluster in one process, replayable from its seed: production guards and directory, clocks of different rates, a network that delays
+ * The shell of the guard (its promises, timers, calls) in a cluster in one process: clocks of different rates, a network that delays
  * and loses, hosts that freeze and crash. The resource checks nothing, so what is proven here is the guard alone:
- * a commit under an older fence after one under a newer would be two owners at once.
+ * a commit under an older fence after one under a newer would be two owners at once. The protocol itself has more thorough
+ * schedules without the shell, and many more of them: tests/simulation.
  */
 import assert from 'node:assert/strict';
 import {
@@ -233,7 +234,7 @@ async function simulate(seed: number): Promise<{ commits: number; refusals: numb
   return { commits, refusals, owners };
 }
 
-describe('a simulated cluster', () => {
+describe('a simulated cluster of guards with their shells', () => {
   it('has one owner of each key at a time, and recovers', async function () {
     this.timeout(120_000);
     const total = { commits: 0, refusals: 0, owners: 0 };

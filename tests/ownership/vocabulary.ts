@@ -17,8 +17,16 @@ export interface DirectoryHarness {
   readonly two: Coordination;
   /** Stops the store hard and starts it again; both clients go on working. */
   restart(): Promise<void>;
+  /**
+   * Makes the store lose everything it knows and start again, as it would in the field; both clients go on working. The store must
+   * collect for at least `RECOVERY_TTL_MS` afterwards, and for less than 10 s. Absent: this harness cannot do it.
+   */
+  forget?(): Promise<void>;
   stop(): Promise<void>;
 }
+
+/** The time to live of all sessions in tests of a store that forgets. */
+export const RECOVERY_TTL_MS = 2_000;
 
 export const pool = 'databases' as InstanceId;
 export const key = (name: string) => `/db/${name}` as ResourceKey;

@@ -5,10 +5,13 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MasterStatus, ProcessInfo } from '#core';
+import { startRedis, type RedisServer } from './redis-server.ts';
+import { freePort } from './wait.ts';
+
+export { freePort, until } from './wait.ts';
 
 export const projectRoot = join(import.meta.dirname, '../..');
 export const holdfast = join(projectRoot, 'bin/holdfast');
@@ -34,6 +37,8 @@ export interface Cluster {
   masterUri: string;
   routerUris: string[];
   nodeUris: string[];
+  /** Its coordination store; null: the embedded one. */
+  redis: RedisServer | null;
   /** The `up` process: the wrapper that a user's shell starts. */
   process: ChildProcess;
   /** All that `up` has printed. */
@@ -53,48 +58,15 @@ export interface Cluster {
   dispose(): Promise<void>;
 }
 
-/** A port that was free a moment ago, below the ephemeral range. */
-export async function freePort(): Promise<number> {
-  for (let attempt = 0; attempt < 200; attempt++) {
-    const port = 15_000 + Math.floor(Math.random() * 16_000);
-    const server = createServer();
-    const free = await new Promise<boolean>(resolve => {
-      server.once('error', () => resolve(false));
-      server.listen(port, '127.0.0.1', () => resolve(true));
-    });
-    if (!free) continue;
-    await new Promise(resolve => server.close(resolve));
-    return port;
-  }
-  throw new Error('no free port found');
-}
-
-/** Polls until `probe` gives something; the last error or value is in the message when the time is over. */
-export async function until<Value>(
-  what: string,
-  probe: () => Promise<Value | null | undefined | false>,
-  deadlineMs = 30_000,
-): Promise<Value> {
-  const end = performance.now() + deadlineMs;
-  let last: unknown;
-  for (;;) {
-    try {
-      const value = await probe();
-      if (value) return value;
-      last = value;
-    } catch (error) {
-      last = error;
-    }
-    if (performance.now() > end) throw new Error(`not within ${deadlineMs} ms: ${what}`, { cause: last });
-    await new Promise(resolve => setTimeout(resolve, 25));
-  }
-}
-
 export async function startCluster(
   options: {
     nodes?: number;
     routers?: number;
     edit?: (document: Document) => void;
+    /** `redis`: a server of its own, without persistence, which ends with the cluster. Default `embedded`. */
+    coordination?: 'embedded' | 'redis';
+    /** That server, if it shall be set up in another way; it ends with the cluster too. */
+    redis?: RedisServer;
     /** Runs beside the start, for those who measure it; the start waits for it. */
     onSpawn?: (routerUris: string[]) => Promise<unknown>;
   } = {},
@@ -132,6 +104,8 @@ export async function startCluster(
       settings: { port: await freePort() },
     });
   }
+  const redis = options.redis ?? (options.coordination === 'redis' ? await startRedis() : null);
+  if (redis) document.coordination = { kind: 'redis', urls: [redis.url] };
   options.edit?.(document);
   await writeFile(settingsPath, JSON.stringify(document, null, 2));
 
@@ -148,6 +122,7 @@ export async function startCluster(
       .filter(instance => instance.packageName === 'router')
       .map(instance => `http://127.0.0.1:${portOf(instance.id)}`),
     nodeUris: document.nodeServers.map(node => node.nodeApiUri),
+    redis,
     process: undefined as never,
     output: () => output,
     master: (path, init = {}) =>
@@ -193,6 +168,7 @@ export async function startCluster(
     },
     async dispose() {
       await cluster.stop();
+      await redis?.stop();
       await rm(directory, { recursive: true, force: true, maxRetries: 5 });
     },
   };

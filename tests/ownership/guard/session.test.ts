@@ -23,6 +23,7 @@ const held: HeldSession = {
 };
 const nowMs = 10_000;
 
+const lostSession = { phase: 'resuming', held, attempt: 1, retryAtMs: 9_990, drain: false } as const;
 const states: Record<string, SessionState> = {
   idle: { phase: 'idle' },
   opening: { phase: 'opening', attempt: 2, sentAtMs: 9_900 },
@@ -31,6 +32,11 @@ const states: Record<string, SessionState> = {
   marking: { phase: 'draining', held, mode: 'marking' },
   releasing: { phase: 'draining', held, mode: 'releasing' },
   'draining without release': { phase: 'draining', held, mode: 'closing' },
+  'resuming, forgotten': { ...lostSession, cause: 'forgotten', sentAtMs: 9_900 },
+  'resuming, over': { ...lostSession, cause: 'over', sentAtMs: 9_900 },
+  'resuming, silent': { ...lostSession, cause: 'silent', sentAtMs: 9_900 },
+  'resuming to drain': { ...lostSession, cause: 'forgotten', sentAtMs: 9_900, drain: true },
+  'resuming again': { ...lostSession, cause: 'forgotten', sentAtMs: null },
   ending: { phase: 'ending', sessionId: mine },
   'ending without session': { phase: 'ending', sessionId: null },
   closing: { phase: 'closing', sessionId: mine },
@@ -45,6 +51,30 @@ const events: Record<string, SessionEvent> = {
   renewed: { type: 'session-renewed', sessionId: mine, sentAtMs: 9_950, alive: true, expiresInMs: 3_000 },
   over: { type: 'session-renewed', sessionId: mine, sentAtMs: 9_950, alive: false, expiresInMs: 0 },
   'other over': { type: 'session-renewed', sessionId: other, sentAtMs: 9_950, alive: false, expiresInMs: 0 },
+  forgotten: {
+    type: 'session-renewed',
+    sessionId: mine,
+    sentAtMs: 9_950,
+    alive: false,
+    expiresInMs: 0,
+    forgotten: true,
+  },
+  resumed: {
+    type: 'session-resumed',
+    sessionId: other,
+    sentAtMs: 9_900,
+    expiresInMs: 3_000,
+    refused: [],
+  },
+  'resumed before': {
+    type: 'session-resumed',
+    sessionId: other,
+    sentAtMs: 9_800,
+    expiresInMs: 3_000,
+    refused: [],
+  },
+  'not resumed': { type: 'session-resume-failed', sentAtMs: 9_900, refused: false },
+  'resuming refused': { type: 'session-resume-failed', sentAtMs: 9_900, refused: true },
   'renewal failed': { type: 'session-renewal-failed', sessionId: mine, sentAtMs: 9_950 },
   drain: { type: 'drain' },
   marked: { type: 'session-marked', sessionId: mine, alive: true },
@@ -57,6 +87,10 @@ const events: Record<string, SessionEvent> = {
 
 /** For each state, what events do: the phase after them and the effects. What is not listed changes nothing. */
 const late = 'discard-session';
+const resuming = {
+  resumed: 'live: session-switched keep-keys',
+  'resuming refused': 'opening: session-lost lose-keys open-session',
+};
 const table: Record<string, Record<string, string>> = {
   idle: {
     start: 'opening: open-session',
@@ -81,6 +115,7 @@ const table: Record<string, Record<string, string>> = {
     renewed: 'live:',
     'renewal failed': 'live:',
     over: 'opening: session-lost lose-keys open-session',
+    forgotten: 'resuming/forgotten: resume-session',
     drain: 'draining/marking: mark-draining',
     abort: 'ending: lose-keys',
   },
@@ -89,6 +124,7 @@ const table: Record<string, Record<string, string>> = {
     renewed: 'draining/marking:',
     'renewal failed': 'draining/marking:',
     over: 'ending: session-lost lose-keys',
+    forgotten: 'ending: session-lost lose-keys',
     marked: 'draining/releasing: drain-keys',
     'marked over': 'ending: session-lost lose-keys',
     'not marked': 'draining/closing: drain-keys',
@@ -99,6 +135,7 @@ const table: Record<string, Record<string, string>> = {
     renewed: 'draining/releasing:',
     'renewal failed': 'draining/releasing:',
     over: 'ending: session-lost lose-keys',
+    forgotten: 'ending: session-lost lose-keys',
     'marked over': 'ending: session-lost lose-keys',
     emptied: 'closing: close-session',
     abort: 'ending: lose-keys',
@@ -108,8 +145,44 @@ const table: Record<string, Record<string, string>> = {
     renewed: 'draining/closing:',
     'renewal failed': 'draining/closing:',
     over: 'ending: session-lost lose-keys',
+    forgotten: 'ending: session-lost lose-keys',
     'marked over': 'ending: session-lost lose-keys',
     emptied: 'closing: close-session',
+    abort: 'ending: lose-keys',
+  },
+  'resuming, forgotten': {
+    opened: `resuming/forgotten: ${late}`,
+    ...resuming,
+    'not resumed': 'resuming/forgotten:',
+    drain: 'resuming/forgotten:',
+    abort: 'ending: lose-keys',
+  },
+  'resuming, over': {
+    opened: `resuming/over: ${late}`,
+    ...resuming,
+    'not resumed': 'resuming/over:',
+    drain: 'resuming/over:',
+    abort: 'ending: lose-keys',
+  },
+  'resuming, silent': {
+    opened: `resuming/silent: ${late}`,
+    ...resuming,
+    'not resumed': 'resuming/silent:',
+    drain: 'resuming/silent:',
+    abort: 'ending: lose-keys',
+  },
+  'resuming to drain': {
+    opened: `resuming/forgotten: ${late}`,
+    resumed: 'draining/marking: session-switched keep-keys mark-draining',
+    'resuming refused': 'ending: session-lost lose-keys',
+    'not resumed': 'resuming/forgotten:',
+    abort: 'ending: lose-keys',
+  },
+  'resuming again': {
+    opened: `resuming/forgotten: ${late}`,
+    tick: 'resuming/forgotten: resume-session',
+    resumed: `resuming/forgotten: ${late}`,
+    drain: 'resuming/forgotten:',
     abort: 'ending: lose-keys',
   },
   ending: { opened: `ending: ${late}`, emptied: 'closing: close-session' },
@@ -123,29 +196,95 @@ describe('session machine', () => {
     it(`does what the table says in ${stateName}`, () => {
       for (const [eventName, event] of Object.entries(events)) {
         const { state: after, effects } = stepSession(state, event, nowMs, timing);
-        const phase = after.phase === 'draining' ? `draining/${after.mode}` : after.phase;
+        const detail = 'mode' in after ? `/${after.mode}` : 'cause' in after ? `/${after.cause}` : '';
+        const phase = after.phase + detail;
         const did = `${phase}: ${effects.map(effect => effect.type).join(' ')}`.trim();
         const expected = table[stateName]![eventName];
         if (expected !== undefined) assert.equal(did, expected, eventName);
-        else if (eventName === 'opened late') assert.deepEqual(effects, [{ type: late, sessionId: other }]);
+        else if (eventName === 'opened late' || eventName.startsWith('resumed'))
+          assert.deepEqual(effects, [{ type: late, sessionId: other }]);
         else assert.deepEqual({ after, effects }, { after: state, effects: [] }, eventName);
       }
     });
   }
 
   it('loses a session whose deadline has come with whatever event, renewed or not', () => {
-    for (const state of ['live', 'marking', 'releasing', 'draining without release']) {
+    const lasting = [
+      'live',
+      'marking',
+      'releasing',
+      'draining without release',
+      'resuming, forgotten',
+      'resuming, over',
+    ];
+    for (const state of lasting) {
       for (const [name, event] of Object.entries(events)) {
-        if (name.startsWith('opened')) continue;
+        if (name.startsWith('opened') || name.startsWith('resumed')) continue;
         const { state: after, effects } = stepSession(states[state]!, event, held.deadlineMs, timing);
         assert(
           effects.some(effect => effect.type === 'lose-keys'),
           `${state} ${name}`,
         );
-        assert(after.phase === 'opening' || after.phase === 'ending');
+        assert(['opening', 'ending', 'waiting'].includes(after.phase));
         assert(!holds(after, held.deadlineMs));
       }
     }
+  });
+
+  const fenced = { ...timing, onAuthorityLoss: 'serveFenced' } as const;
+  const did = ({ effects }: { effects: readonly { type: string }[] }) => effects.map(effect => effect.type);
+
+  it('goes on past the deadline only with serveFenced, and only while the directory is silent', () => {
+    const atDeadline = stepSession(states['live']!, { type: 'tick' }, held.deadlineMs, fenced);
+    assert.deepEqual(did(atDeadline), ['resume-session']);
+    assert(holds(atDeadline.state, held.deadlineMs + 60_000));
+
+    const told = stepSession(states['live']!, events['over']!, nowMs, fenced);
+    assert.deepEqual(did(told), ['suspend-keys', 'resume-session']);
+    assert(!holds(told.state, nowMs), 'acts on what the directory says is over');
+    const late = stepSession(told.state, { type: 'tick' }, held.deadlineMs, fenced);
+    assert.deepEqual(did(late), ['session-lost', 'lose-keys']);
+
+    const forgotten = stepSession(states['live']!, events['forgotten']!, nowMs, fenced).state;
+    assert(holds(forgotten, held.deadlineMs - 1) && !holds(forgotten, held.deadlineMs));
+    const silent = stepSession(forgotten, { type: 'tick' }, held.deadlineMs, fenced).state;
+    assert(silent.phase === 'resuming' && silent.cause === 'silent' && holds(silent, held.deadlineMs));
+  });
+
+  it('asks for what was forgotten again, after pauses that grow, until its deadline', () => {
+    let { state } = stepSession(states['live']!, events['forgotten']!, nowMs, timing);
+    const asked: number[] = [];
+    for (let now = nowMs; state.phase === 'resuming';) {
+      const event = { type: 'session-resume-failed', sentAtMs: state.sentAtMs!, refused: false } as const;
+      asked.push(now);
+      state = stepSession(state, event, now, timing).state;
+      now = sessionWakeMs(state, timing)!;
+      state = stepSession(state, { type: 'tick' }, now, timing).state;
+    }
+    assert.equal(state.phase, 'opening');
+    assert.deepEqual(
+      asked.slice(1).map((at, index) => at - asked[index]!),
+      [50, 100, 200, 400, 800],
+    );
+  });
+
+  it('opens no other session while one may still be granted in place of the lost one', () => {
+    const lost = stepSession(states['resuming, over']!, { type: 'tick' }, held.deadlineMs, timing);
+    assert.deepEqual(did(lost), ['session-lost', 'lose-keys']);
+    const answered = stepSession(lost.state, events['resumed']!, held.deadlineMs, timing);
+    assert.deepEqual(did(answered), [late, 'open-session']);
+    const failed = stepSession(lost.state, events['not resumed']!, held.deadlineMs, timing);
+    assert.deepEqual(did(failed), ['open-session']);
+    const wake = sessionWakeMs(lost.state, timing)!;
+    assert.equal(wake, held.deadlineMs + timing.ttlMs);
+    assert.deepEqual(did(stepSession(lost.state, { type: 'tick' }, wake, timing)), ['open-session']);
+  });
+
+  it('does not believe in a session that took the place of a lost one too late', () => {
+    const late = { ...events['resumed']!, expiresInMs: 100 } as SessionEvent;
+    const after = stepSession(states['resuming, forgotten']!, late, nowMs, timing);
+    assert.deepEqual(did(after), ['resume-session']);
+    assert.equal(after.state.phase, 'resuming');
   });
 
   it('counts the deadline from before the request was sent, less the margin', () => {

@@ -45,6 +45,13 @@ const move = fc.oneof(
     weight: 8,
     arbitrary: fc.record({ type: fc.constant('drain-key' as const), key: fc.nat(2), release: fc.boolean() }),
   },
+  {
+    weight: 10,
+    arbitrary: fc.record({ type: fc.constant('hand-off' as const), key: fc.nat(2), ahead: seldom }),
+  },
+  { weight: 4, arbitrary: fc.record({ type: fc.constant('hand-off-late' as const), key: fc.nat(2) }) },
+  { weight: 3, arbitrary: fc.constant({ type: 'forget' as const }) },
+  { weight: 3, arbitrary: fc.constant({ type: 'end' as const }) },
   { weight: 4, arbitrary: fc.record({ type: fc.constant('fenced' as const), pick: fc.nat(50) }) },
   { weight: 20, arbitrary: fc.record({ type: fc.constant('late' as const), pick: fc.nat(20) }) },
   { weight: 3, arbitrary: fc.constant({ type: 'drain' as const }) },
@@ -52,10 +59,26 @@ const move = fc.oneof(
 );
 const world = fc.record({
   concurrency: fc.nat(2),
+  idleMs: fc.constantFrom(0, 150),
+  openMs: fc.constantFrom(Infinity, 100),
+  onAuthorityLoss: fc.constantFrom('stop' as const, 'serveFenced' as const),
   moves: fc.array(move, { minLength: 30, maxLength: 150, size: 'max' }),
 });
 
-type Question = Exclude<GuardEffect, { type: 'run' | 'reject' | 'end-right' | 'session-lost' | 'finished' }>;
+type Question = Exclude<
+  GuardEffect,
+  {
+    type:
+      | 'run'
+      | 'reject'
+      | 'end-right'
+      | 'handed-off'
+      | 'passivated'
+      | 'session-lost'
+      | 'session-switched'
+      | 'finished';
+  }
+>;
 
 describe('guard step', () => {
   it('keeps its promises in every hostile world', () => {
@@ -76,8 +99,9 @@ describe('guard step', () => {
   });
 });
 
-function run({ concurrency, moves }: typeof world extends fc.Arbitrary<infer World> ? World : never): void {
-  const options: GuardOptions = { ttlMs, marginMs: marginOf(ttlMs), concurrency };
+function run({ moves, ...given }: typeof world extends fc.Arbitrary<infer World> ? World : never): void {
+  const options: GuardOptions = { ttlMs, marginMs: marginOf(ttlMs), ...given };
+  const { concurrency } = options;
   let state = initialGuard();
   let nowMs = 0;
   let ids = 0;
@@ -91,10 +115,24 @@ function run({ concurrency, moves }: typeof world extends fc.Arbitrary<infer Wor
   /** The directory's view: the end of each session, and the fence of each key. */
   const sessions = new Map<SessionId, number>();
   const records = new Map<ResourceKey, { sessionId: SessionId; fence: bigint }>();
+  /** Until when the directory, having forgotten everything, collects what hosts hold. */
+  let collectUntilMs = 0;
+  /** Keys that somebody wants moved, and was not told yet what became of it. */
+  const handing = new Set<ResourceKey>();
   /** What was given back: requests sent under it before may still be on their way. */
   const givenBack: { key: ResourceKey; sessionId: SessionId; fence: Fence }[] = [];
   let finished = false;
 
+  /** Whether a directory that ended a session by itself has not told yet: the one thing that no deadline can tell. */
+  let toldToEnd = false;
+  const fenced = () => {
+    const { session } = state;
+    if (session.phase !== 'resuming' || session.cause !== 'silent') return false;
+    assert.equal(options.onAuthorityLoss, 'serveFenced', 'serves past the deadline');
+    return true;
+  };
+  const bury = ({ key, fence }: { key: ResourceKey; fence: Fence }, sessionId: SessionId) =>
+    givenBack.push({ key, fence, sessionId });
   const openFor = (key: ResourceKey) =>
     [...openHandlers.values()].filter(open => open === key).length +
     questions.filter(question => question.type === 'open' && question.key === key).length;
@@ -110,8 +148,12 @@ function run({ concurrency, moves }: typeof world extends fc.Arbitrary<infer Wor
           assert(!ended.has(effect.openId), 'runs without the right to');
           assert(ownsOpening(state, effect.key, effect.openId, nowMs));
           const { session } = state;
-          assert('held' in session && nowMs < session.held.deadlineMs, 'admitted after the deadline');
-          assert(nowMs < sessions.get(session.held.sessionId)!, 'admitted after expiry');
+          assert('held' in session);
+          if (!fenced()) {
+            assert(nowMs < session.held.deadlineMs, 'admitted after the deadline');
+            const endMs = sessions.get(session.held.sessionId) ?? collectUntilMs;
+            assert(nowMs < endMs || toldToEnd, 'admitted after expiry');
+          }
           running.push(effect);
           const atOnce = running.filter(one => one.openId === effect.openId).length;
           assert(concurrency === 0 || atOnce <= concurrency, 'too many at once');
@@ -145,16 +187,22 @@ function run({ concurrency, moves }: typeof world extends fc.Arbitrary<infer Wor
           if (effect.clean) assert.equal(openHandlers.size, 0, 'not clean');
           questions.push(effect);
           break;
+        case 'handed-off':
+          handing.delete(effect.key);
+          break;
+        case 'transfer':
         case 'release':
           assert.equal(openFor(effect.key), 0, 'gives back what is open');
           assert('held' in state.session);
-          givenBack.push({ key: effect.key, fence: effect.fence, sessionId: state.session.held.sessionId });
+          if (effect.type === 'release') bury(effect, state.session.held.sessionId);
           questions.push(effect);
           break;
         case 'finished':
           finished = true;
           break;
         case 'session-lost':
+        case 'session-switched':
+        case 'passivated':
           break;
         default:
           questions.push(effect);
@@ -166,10 +214,12 @@ function run({ concurrency, moves }: typeof world extends fc.Arbitrary<infer Wor
         assert.equal(found.inFlight, inFlight, `in flight of ${key}`);
       }
     }
-    for (const openId of openHandlers.keys()) {
+    for (const [openId, key] of openHandlers) {
       const { session } = state;
-      const held = 'held' in session && nowMs < session.held.deadlineMs;
+      const held = 'held' in session && (fenced() || nowMs < session.held.deadlineMs);
       assert(held || ended.has(openId), 'a right outlives its session');
+      const over = session.phase === 'resuming' && session.cause === 'over';
+      assert(!over || !ownsOpening(state, key, openId, nowMs), 'acts on what the directory says is over');
     }
   }
 
@@ -195,7 +245,47 @@ function run({ concurrency, moves }: typeof world extends fc.Arbitrary<infer Wor
           sentAtMs,
           alive,
           expiresInMs: alive ? ttlMs : 0,
+          ...(!alive && nowMs < collectUntilMs ? { forgotten: true } : {}),
         });
+      }
+      case 'resume-session': {
+        const { sentAtMs, held } = question;
+        // A call that was given up long ago is not carried out any more.
+        if (fails || nowMs - sentAtMs >= ttlMs) {
+          return dispatch({ type: 'session-resume-failed', sentAtMs, refused: false });
+        }
+        if (how === 1) return dispatch({ type: 'session-resume-failed', sentAtMs, refused: true });
+        const sessionId = `s${++ids}` as SessionId;
+        sessions.clear();
+        toldToEnd = false;
+        sessions.set(sessionId, nowMs + ttlMs);
+        const refused = held.filter(({ key, fence }) => {
+          const record = records.get(key);
+          if (record ? record.fence !== fence || record.sessionId === 'rival' : nowMs >= collectUntilMs)
+            return true;
+          records.set(key, { sessionId, fence });
+          return false;
+        });
+        const openBefore = new Map(state.keys);
+        dispatch({
+          type: 'session-resumed',
+          sentAtMs,
+          sessionId,
+          expiresInMs: ttlMs,
+          refused: refused.map(({ key }) => key),
+        });
+        for (const { key, openId } of refused) {
+          assert(!ownsOpening(state, key, openId, nowMs), 'keeps what was refused');
+        }
+        if (state.session.phase !== 'live') return;
+        for (const { key, openId, fence } of held) {
+          const [before, after] = [openBefore.get(key), state.keys.get(key)];
+          const kept = records.get(key)?.sessionId === sessionId && before?.phase === 'ready';
+          if (kept && before.openId === openId && before.fence === fence) {
+            assert(after?.openId === openId && !ended.has(openId), 'loses what was granted');
+          }
+        }
+        return;
       }
       case 'mark-draining': {
         const { sessionId } = question;
@@ -224,8 +314,21 @@ function run({ concurrency, moves }: typeof world extends fc.Arbitrary<infer Wor
       }
       case 'release': {
         const { key, openId, fence } = question;
+        if (fails) return dispatch({ type: 'unanswered', key, openId });
         if (records.get(key)?.fence === fence) records.delete(key);
-        return dispatch({ type: 'released', key, openId });
+        return dispatch({ type: how === 1 ? 'unanswered' : 'released', key, openId });
+      }
+      case 'transfer': {
+        const { key, openId, fence } = question;
+        if (fails) return dispatch({ type: 'unanswered', key, openId });
+        const { session } = state;
+        const mine = 'held' in session && records.get(key)?.sessionId === session.held.sessionId;
+        const held = mine && records.get(key)?.fence === fence;
+        if (held) records.set(key, { sessionId: 'rival' as SessionId, fence: ++fences });
+        if (how === 1) return dispatch({ type: 'unanswered', key, openId });
+        if (held && state.keys.get(key)?.openId === openId) bury({ key, fence }, session.held.sessionId);
+        const outcome = held ? ({ held: true, claim: null } as const) : ({ held: false } as const);
+        return dispatch({ type: 'transferred', key, openId, outcome });
       }
       case 'open': {
         const { key, openId, fence } = question;
@@ -264,8 +367,10 @@ function run({ concurrency, moves }: typeof world extends fc.Arbitrary<infer Wor
         const { session } = state;
         const live = 'held' in session ? session.held.sessionId : ('none' as SessionId);
         let record = records.get(key);
-        if (!record || nowMs >= (sessions.get(record.sessionId) ?? -1) || one.ahead) {
-          record = { sessionId: live, fence: ++fences };
+        const over = !record || nowMs >= (sessions.get(record.sessionId) ?? -1);
+        if (!record || (over && nowMs >= collectUntilMs) || one.ahead) {
+          // Now and then somebody else gets what the host has lost.
+          record = { sessionId: over && one.stale ? ('rival' as SessionId) : live, fence: ++fences };
           records.set(key, record);
         }
         const requestId = ++ids;
@@ -305,6 +410,30 @@ function run({ concurrency, moves }: typeof world extends fc.Arbitrary<infer Wor
       case 'drain-key':
         dispatch({ type: 'drain-key', key: keys[one.key]!, release: one.release });
         break;
+      case 'hand-off': {
+        const key = keys[one.key]!;
+        const fence = (records.get(key)?.fence ?? 1n) + (one.ahead ? 1n : 0n);
+        handing.add(key);
+        dispatch({ type: 'hand-off', key, fence: fence as Fence, to: null });
+        const found = state.keys.get(key);
+        const refused = state.session.phase === 'resuming';
+        const serves = found?.phase === 'ready' || found?.phase === 'opening';
+        assert(refused || !serves, 'serves what it hands off');
+        break;
+      }
+      case 'hand-off-late':
+        dispatch({ type: 'hand-off-late', key: keys[one.key]! });
+        break;
+      case 'forget':
+        sessions.clear();
+        records.clear();
+        collectUntilMs = nowMs + ttlMs;
+        break;
+      case 'end':
+        // An operator, or proof of a death that was none: the host hears of it with its next renewal.
+        sessions.clear();
+        toldToEnd = true;
+        break;
       default:
         dispatch(one);
     }
@@ -324,6 +453,7 @@ function run({ concurrency, moves }: typeof world extends fc.Arbitrary<infer Wor
   assert(finished, `did not end: ${state.session.phase}`);
   assert.equal(openHandlers.size, 0, 'left something open');
   assert.equal(unanswered.size, 0, 'left a request unanswered');
+  assert.equal(handing.size, 0, 'did not say what became of a hand-off');
   assert.equal(state.keys.size, 0);
   while (running.length > 0) finishOne(0);
 }
