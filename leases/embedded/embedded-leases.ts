@@ -1,14 +1,18 @@
 /**
- * Leases as a library: one SQLite file that several processes of one machine open directly. Every call is one
- * `BEGIN IMMEDIATE` transaction, so calls of all processes are in one order. A cluster does not use this but the coordinator
+ * Leases as a library: one SQLite file that several processes of one machine open directly. What changes a lease runs in a
+ * `BEGIN IMMEDIATE` transaction, so the changes of all processes are in one order. A cluster does not use this but the coordinator
  * (`ownership/embedded`), because a process that is frozen inside a transaction would hold the file's lock.
  */
 import { open } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import type { DatabaseSync } from 'node:sqlite';
 import { HoldfastError, type Fence, type System } from '#core';
+import { completeLeases } from '../complete.ts';
 import type { LeaseStore } from '../store.ts';
-import { adoptIncarnation, readBootId } from './incarnation.ts';
-import { createLeaseTable } from './lease-table.ts';
+import { checkLeaseArguments } from '../validation.ts';
+import { adoptIncarnation, fenceEpoch, readBootId } from './incarnation.ts';
+import { createLeaseTable, type LeaseTable } from './lease-table.ts';
+import { createTransactionQueue } from './transaction-queue.ts';
 
 export interface EmbeddedLeasesOptions {
   /** The SQLite file; made (0600) if it is not there. Its folder must exist. */
@@ -31,57 +35,39 @@ export async function openEmbeddedLeases(options: EmbeddedLeasesOptions): Promis
   try {
     // Made by hand first: SQLite would create it with whatever the umask leaves.
     await (await open(file, 'a', 0o600)).close();
-    const database = new DatabaseSync(file, { timeout: options.busyTimeoutMs ?? 2_000 });
-    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL');
+    const waitMs = options.busyTimeoutMs ?? 2_000;
+    const { system } = options;
+    // While it is being opened SQLite may wait by itself; later nothing may block the event loop.
+    const database = new DatabaseSync(file, { timeout: waitMs });
+    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE');
+    const table = prepare(database, { system, bootId: options.bootId ?? readBootId() });
+    database.exec('COMMIT; PRAGMA busy_timeout = 0');
+    const queue = createTransactionQueue({ database, system, waitMs });
 
-    function transaction<T>(work: () => T): T {
-      database.exec('BEGIN IMMEDIATE');
-      try {
-        const result = work();
-        database.exec('COMMIT');
-        return result;
-      } catch (error) {
-        if (database.isTransaction) database.exec('ROLLBACK');
-        throw error;
-      }
-    }
-
-    const table = transaction(() => {
-      const { rebooted } = adoptIncarnation(database, {
-        bootId: options.bootId ?? readBootId(),
-        firstFence: 0n,
-      });
-      const take = database.prepare("UPDATE meta SET value = value + 1 WHERE name = 'fence' RETURNING value");
-      take.setReadBigInts(true);
-      const leases = createLeaseTable(database, {
-        nowMs: () => options.system.clock.bootMs(),
-        nextFence: () => take.get()!['value'] as Fence,
-      });
-      if (rebooted) leases.clear();
-      return leases;
-    });
-
-    async function call<T>(work: () => T): Promise<T> {
-      if (!database.isOpen) {
-        throw new HoldfastError('HF_COORDINATION_UNAVAILABLE', 'the lease store has been closed');
-      }
-      try {
-        return transaction(work);
-      } catch (cause) {
-        if (cause instanceof HoldfastError) throw cause;
-        throw new HoldfastError('HF_COORDINATION_UNAVAILABLE', `${file} cannot be used`, { cause });
-      }
-    }
-
-    return {
-      tryAcquire: (name, holder, ttlMs) => call(() => table.tryAcquire(name, holder, ttlMs)),
-      renew: (name, holder, fence, ttlMs) => call(() => table.renew(name, holder, fence, ttlMs)),
-      release: (name, holder, fence) => call(() => table.release(name, holder, fence)),
-      inspect: name => call(() => table.inspect(name)),
-      async close() {
-        if (database.isOpen) database.close();
+    return completeLeases(
+      {
+        // Checked before the call has to wait, so that a bad argument is one whatever the file's state.
+        async tryAcquire(name, holder, ttlMs) {
+          checkLeaseArguments({ name, holder, ttlMs });
+          return queue.write(() => table.tryAcquire(name, holder, ttlMs));
+        },
+        async renew(name, holder, fence, ttlMs) {
+          checkLeaseArguments({ name, holder, fence, ttlMs });
+          return queue.write(() => table.renew(name, holder, fence, ttlMs));
+        },
+        async release(name, holder, fence) {
+          checkLeaseArguments({ name, holder, fence });
+          return queue.write(() => table.release(name, holder, fence));
+        },
+        inspect: name => queue.read(() => table.inspect(name)),
+        list: query => queue.read(() => table.list(query)),
+        async close() {
+          queue.close();
+          if (database.isOpen) database.close();
+        },
       },
-    };
+      { system, pollMs: 100 },
+    );
   } catch (cause) {
     if (cause instanceof HoldfastError) throw cause;
     throw new HoldfastError(
@@ -90,4 +76,20 @@ export async function openEmbeddedLeases(options: EmbeddedLeasesOptions): Promis
       { cause, details: { path: file } },
     );
   }
+}
+
+function prepare(database: DatabaseSync, options: { system: System; bootId: string }): LeaseTable {
+  const { rebooted } = adoptIncarnation(database, {
+    bootId: options.bootId,
+    // The file may follow one that was lost.
+    firstFence: fenceEpoch(options.system.clock.wallMs()),
+  });
+  const take = database.prepare("UPDATE meta SET value = value + 1 WHERE name = 'fence' RETURNING value");
+  take.setReadBigInts(true);
+  const leases = createLeaseTable(database, {
+    nowMs: () => options.system.clock.bootMs(),
+    nextFence: () => take.get()!['value'] as Fence,
+  });
+  if (rebooted) leases.clear();
+  return leases;
 }

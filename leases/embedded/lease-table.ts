@@ -5,7 +5,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { Fence, LeaseGrant, LeaseHolder } from '#core';
 import { decideLease, type LeaseRecord, type LeaseRequest } from '../decision.ts';
-import { checkLeaseArguments } from '../validation.ts';
+import { checkLeaseArguments, checkListQuery, endOfPrefix } from '../validation.ts';
 
 /** Every method throws HF_LEASE_INVALID on bad arguments, before it touches the database. */
 export interface LeaseTable {
@@ -13,6 +13,11 @@ export interface LeaseTable {
   renew(name: string, holder: string, fence: bigint, ttlMs: number): LeaseGrant;
   release(name: string, holder: string, fence: bigint): boolean;
   inspect(name: string): LeaseHolder | null;
+  /** As `LeaseService.list`: a page of live leases, and the name to go on after. */
+  list(query?: { prefix?: string; limit?: number; cursor?: string }): {
+    leases: LeaseHolder[];
+    cursor: string | null;
+  };
   /** Ends all leases: after a reboot the times in the table mean nothing. */
   clear(): void;
 }
@@ -40,6 +45,11 @@ export function createLeaseTable(database: DatabaseSync, ports: LeaseTablePorts)
   );
   const remove = database.prepare('DELETE FROM leases WHERE name = ?');
   const sweep = database.prepare('DELETE FROM leases WHERE expires_at_ms <= ?');
+  const page = database.prepare(
+    `SELECT name, holder, fence, expires_at_ms FROM leases
+     WHERE name > ? AND name >= ? AND name <= ? AND expires_at_ms > ? ORDER BY name LIMIT ?`,
+  );
+  page.setReadBigInts(true);
   let grants = 0;
 
   function read(name: string): LeaseRecord | null {
@@ -108,6 +118,19 @@ export function createLeaseTable(database: DatabaseSync, ports: LeaseTablePorts)
       const record = read(name);
       if (!record || record.expiresAtMs <= nowMs) return null;
       return { name, holder: record.holder, fence: record.fence, expiresInMs: record.expiresAtMs - nowMs };
+    },
+    list(query) {
+      const { prefix, limit, cursor } = checkListQuery(query);
+      const nowMs = ports.nowMs();
+      // TEXT compares by its UTF-8 bytes, as the order of names does. One row more than asked for tells whether there is a next page.
+      const rows = page.all(cursor ?? '', prefix, endOfPrefix(prefix), nowMs, limit + 1);
+      const leases = rows.slice(0, limit).map(row => ({
+        name: row['name'] as string,
+        holder: row['holder'] as string,
+        fence: row['fence'] as Fence,
+        expiresInMs: Number(row['expires_at_ms']) - nowMs,
+      }));
+      return { leases, cursor: rows.length > limit ? leases.at(-1)!.name : null };
     },
     clear() {
       database.exec('DELETE FROM leases');

@@ -3,38 +3,16 @@
  */
 import assert from 'node:assert/strict';
 import { HoldfastError, type LeaseService } from '#core';
+import { faultConformance } from './fault-conformance.ts';
+import { acquire, expired, longMs, type LeaseHarness, type LeaseTraits } from './harness.ts';
+import { holdConformance } from './hold-conformance.ts';
+import { listConformance } from './list-conformance.ts';
+import { watchConformance } from './watch-conformance.ts';
 
-export interface LeaseHarness {
-  /** A client of the store. */
-  readonly leases: LeaseService;
-  /** Another client, as another process would have. */
-  readonly other: LeaseService;
-  /** Stops the store hard and starts it again; both clients go on working. */
-  restart(): Promise<void>;
-  stop(): Promise<void>;
-}
+export { until, type LeaseHarness, type LeaseTraits } from './harness.ts';
 
-const longMs = 60_000;
-const shortMs = 150;
-
-/** Polls until `condition` holds, at most 15 s. */
-export async function until(condition: () => Promise<boolean> | boolean): Promise<void> {
-  const endMs = performance.now() + 15_000;
-  while (!(await condition())) {
-    assert(performance.now() < endMs, 'the condition did not come true in time');
-    await new Promise(resolve => setTimeout(resolve, 10));
-  }
-}
-
-/** Acquires a lease that must be free. */
-async function acquire(leases: LeaseService, name: string, holder: string, ttlMs = longMs): Promise<bigint> {
-  const grant = await leases.tryAcquire(name, holder, ttlMs);
-  assert(grant.acquired, `${name} should have been free`);
-  assert.equal(grant.holder, holder);
-  return grant.fence;
-}
-
-export function leaseConformance(start: () => Promise<LeaseHarness>): void {
+export function leaseConformance(start: () => Promise<LeaseHarness>, traits: LeaseTraits = {}): void {
+  const shortMs = traits.shortMs ?? 150;
   let harness: LeaseHarness;
   let leases: LeaseService;
   let other: LeaseService;
@@ -44,8 +22,6 @@ export function leaseConformance(start: () => Promise<LeaseHarness>): void {
     ({ leases, other } = harness);
   });
   afterEach(() => harness.stop());
-
-  const expired = (name: string) => until(async () => (await leases.inspect(name)) === null);
 
   it('gives a free lease to the first who asks and tells the second whose it is', async () => {
     const fence = await acquire(leases, 'a', 'one');
@@ -77,7 +53,7 @@ export function leaseConformance(start: () => Promise<LeaseHarness>): void {
 
   it('never revives an expired lease, neither by asking again nor by renewing', async () => {
     const first = await acquire(leases, 'a', 'one', shortMs);
-    await expired('a');
+    await expired(leases, 'a');
     const renewed = await leases.renew('a', 'one', first, longMs);
     assert(!renewed.acquired);
     assert.equal(renewed.holder, null);
@@ -108,7 +84,7 @@ export function leaseConformance(start: () => Promise<LeaseHarness>): void {
     const released = await acquire(leases, 'a', 'one');
     await leases.release('a', 'one', released);
     const lapsed = await acquire(leases, 'a', 'two', shortMs);
-    await expired('a');
+    await expired(leases, 'a');
     const last = await acquire(leases, 'a', 'three');
     await leases.release('a', 'three', last);
     await harness.restart();
@@ -155,4 +131,22 @@ export function leaseConformance(start: () => Promise<LeaseHarness>): void {
       });
     }
   });
+
+  if (traits.prefixes) {
+    it('keeps prefixes apart', async () => {
+      const elsewhere = await harness.openElsewhere!();
+      await acquire(leases, 'a', 'one');
+      await acquire(elsewhere, 'a', 'two');
+      assert.deepEqual(
+        (await elsewhere.list()).leases.map(lease => lease.holder),
+        ['two'],
+      );
+      assert.equal((await leases.inspect('a'))?.holder, 'one');
+    });
+  }
+
+  describe('list', () => listConformance(() => harness, { ...traits, shortMs }));
+  describe('watch', () => watchConformance(() => harness, { ...traits, shortMs }));
+  describe('hold', () => holdConformance(() => harness, { ...traits, shortMs }));
+  if (traits.server) describe('faults', () => faultConformance(() => harness, traits));
 }
