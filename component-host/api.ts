@@ -12,6 +12,7 @@ import { createApi, type Api } from '#http-api';
 import type { HostControl, Role } from './control.ts';
 import type { HostLogger } from './log.ts';
 import { createMetrics, type HostCounters } from './metrics.ts';
+import { registerResourceRoutes } from './resource-routes.ts';
 import type { RequestHandler } from './server.ts';
 import { registerPackageRoutes } from './uploads.ts';
 import type { Workload } from './workload.ts';
@@ -38,7 +39,12 @@ export async function createHostApi(options: HostApiOptions): Promise<RequestHan
     system,
     secret: launch.clusterSecret,
     logger: log,
-    metrics: createMetrics({ counters, status, guard: () => options.workload.guardMetrics }),
+    metrics: createMetrics({
+      counters,
+      status,
+      guard: () => options.workload.guardMetrics,
+      watching: () => options.workload.watching,
+    }),
     notReady() {
       const { state, health } = status();
       if (state !== 'Started') return `the host is ${state}`;
@@ -47,6 +53,7 @@ export async function createHostApi(options: HostApiOptions): Promise<RequestHan
     async routes(routed) {
       registerHostRoutes(routed, options);
       registerServiceRoutes(routed, options.control);
+      registerResourceRoutes(routed, options);
       await registerPackageRoutes(routed, `${base}/packages`, options.control.packages);
     },
   });

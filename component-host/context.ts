@@ -24,6 +24,7 @@ export interface ComponentContextOptions extends ContextOptions {
   component: LoadedComponent;
   publisher: MessagePublisher;
   coordination: Coordination;
+  resource: ComponentContext['resource'];
   subscribe: ComponentContext['subscribe'];
   reportHealth: ComponentContext['reportHealth'];
 }
@@ -34,6 +35,7 @@ export function createComponentContext(options: ComponentContextOptions): Compon
     clusterName: launch.clusterName,
     secret: launch.clusterSecret,
     coordination,
+    address: launch.coordination,
   };
   return {
     name: component.manifest.packageName,
@@ -44,6 +46,7 @@ export function createComponentContext(options: ComponentContextOptions): Compon
     get dataDirectory() {
       return dataDirectory(options);
     },
+    resource: options.resource,
     subscribe: options.subscribe,
     reportHealth: options.reportHealth,
     // The cluster's secret and store are the means to do anything: only for packages that say they need them.

@@ -13,11 +13,14 @@ import {
   type Component,
   type Logger,
   type ProcessId,
+  type Resource,
   type ResourceKey,
   type SessionId,
 } from '#core';
 import { verifyChannelKey, type OwnershipGuard } from '#ownership';
-import { sendError } from './error-response.ts';
+import type { Incoming } from './calls/incoming.ts';
+import { createConnectionResets, reset } from './connection-resets.ts';
+import { refuseUnseen, sendError } from './error-response.ts';
 import { textOf } from './foreign.ts';
 import type { HostCounters } from './metrics.ts';
 import { isResponse, preparePlatform, sendFetchResponse, toFetchRequest } from './web-request.ts';
@@ -26,6 +29,7 @@ import { isResponse, preparePlatform, sendFetchResponse, toFetchRequest } from '
 export interface Serving {
   component: Component;
   guard: OwnershipGuard;
+  incoming: Incoming;
   sessionId: SessionId;
 }
 
@@ -48,20 +52,41 @@ export function createDataPlane(options: DataPlaneOptions): DataPlane {
   const { log, counters } = options;
   let underWay = 0;
   let onIdle: (() => void)[] = [];
+  const resets = createConnectionResets();
   preparePlatform();
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { serving, sessionId } = admit(request, options);
-    const { component, guard } = serving;
+    const { component, guard, incoming } = serving;
+    const asked = incoming.answerQuestion(request);
+    if (asked) {
+      response.writeHead(200, { 'content-type': 'application/json' }).end(await asked);
+      return;
+    }
+    const exchange = { request, response };
     if (component.openResource) {
       const place = { ...placeOf(request), sessionId };
-      await guard.serve(place, async handler => respond(input => handler.fetch(input), request, response));
+      const atMs = alarmOf(request);
+      if (atMs !== null) return wake(guard, { ...place, atMs }, response);
+      if (header(request, CHANNEL_HEADERS.open) !== '') return openAhead(guard, place, response);
+      await incoming.serve(exchange, place.key, run =>
+        guard.serve(place, async (handler, resource) => {
+          const forget = resets.watch(resource, response);
+          try {
+            await run(() => respond(input => handler.fetch(input), request, response, resource));
+          } finally {
+            forget();
+          }
+        }),
+      );
       return;
     }
     if (!component.fetch) {
       throw new HoldfastError('HF_UNAVAILABLE', 'the component answers no HTTP requests');
     }
-    await respond(input => component.fetch!(input), request, response);
+    await incoming.serve(exchange, null, run =>
+      run(() => respond(input => component.fetch!(input), request, response, null)),
+    );
   }
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -94,7 +119,8 @@ export function createDataPlane(options: DataPlaneOptions): DataPlane {
       response.destroy(); // half an answer must not look like a whole one
       return;
     }
-    sendError(response, known);
+    if (known.code === 'HF_NOT_OWNER') refuseUnseen(response, known);
+    else sendError(response, known);
   }
 
   return {
@@ -131,17 +157,52 @@ function placeOf(request: IncomingMessage) {
   }
 }
 
+/** Null for a request that is one. */
+function alarmOf(request: IncomingMessage): number | null {
+  const text = header(request, CHANNEL_HEADERS.alarm);
+  return /^[0-9]{1,15}$/.test(text) ? Number(text) : null;
+}
+
+/** @throws HoldfastError as the guard, or what the component threw */
+async function wake(
+  guard: OwnershipGuard,
+  alarm: Parameters<OwnershipGuard['alarm']>[0],
+  response: ServerResponse,
+): Promise<void> {
+  const settled = await guard.alarm(alarm);
+  // Not a refusal: the handler has run, so it comes again at its own pace and not at once.
+  response.writeHead(settled ? 204 : 503).end();
+}
+
+/** Another host has just handed the key over, and the next request for it shall not wait for the opening. */
+async function openAhead(
+  guard: OwnershipGuard,
+  place: Parameters<OwnershipGuard['open']>[0],
+  response: ServerResponse,
+): Promise<void> {
+  await guard.open(place);
+  response.writeHead(204).end();
+}
+
+/** `resource` is null when the component answers without owning anything. */
 async function respond(
   fetch: (request: Request) => Promise<Response> | Response,
   request: IncomingMessage,
   response: ServerResponse,
+  resource: Resource | null,
 ): Promise<void> {
   const input = toFetchRequest(request, response);
+  // A process that was frozen may come here long after its time: timers of the component can run before the guard's.
+  const mayAnswer = () => resource?.assertOwned();
   try {
     const answer: unknown = await fetch(input);
     if (!isResponse(answer)) throw new TypeError('fetch did not return a Response');
-    await sendFetchResponse(answer, request, response);
+    await sendFetchResponse(answer, request, response, mayAnswer);
   } catch (cause) {
+    if (!may(mayAnswer)) {
+      reset(response);
+      throw new HoldfastError('HF_NOT_OWNER', 'ownership ended while the request was answered', { cause });
+    }
     // The client went away: there is nobody to tell, and nothing failed.
     if (response.destroyed && !response.headersSent) return;
     const known = asHoldfastError(cause);
@@ -149,6 +210,15 @@ async function respond(
     // would. A connection that breaks tells the router just that: it sends again what is safe to repeat, and nothing else.
     if (known.code === 'HF_NOT_OWNER' || known.code === 'HF_FENCED') response.destroy();
     throw known; // for the guard too: it gives a key back whose resource refuses the fence
+  }
+}
+
+function may(assert: () => void): boolean {
+  try {
+    assert();
+    return true;
+  } catch {
+    return false; // it says no by throwing
   }
 }
 

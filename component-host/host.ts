@@ -16,13 +16,14 @@ import {
 import { createAgentLink, type AgentLink } from './agent-link.ts';
 import { createControl, type HostControl } from './control.ts';
 import type { DataPlane } from './data-plane.ts';
-import { sendError } from './error-response.ts';
+import { refuseUnseen } from './error-response.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { openHostLog, type HostLogger } from './log.ts';
 import { hostState, type MachineState } from './machine.ts';
 import { createHostCounters } from './metrics.ts';
 import { createErrorList, describeHost } from './report.ts';
 import { listen, type HostServer } from './server.ts';
+import type { StartWatchdog } from './watchdog.ts';
 import { Workload } from './workload.ts';
 
 export interface Host {
@@ -47,6 +48,8 @@ export interface HostOptions {
   system: System;
   /** How long one part may take to come up. Default 30 s. */
   startMs?: number;
+  /** Watches over the event loop of a process that is the host's alone. Default: nobody does. */
+  startWatchdog?: StartWatchdog;
 }
 
 /** How long a host that served goes on answering 421 before its connections end. */
@@ -55,7 +58,12 @@ const lingerMs = 250;
 const answerMs = 20;
 
 /** Starts a host that awaits its configuration. @throws HoldfastError HF_CAPACITY, HF_STATE_UNUSABLE */
-export async function startHost({ launch, system, startMs = 30_000 }: HostOptions): Promise<Host> {
+export async function startHost({
+  launch,
+  system,
+  startMs = 30_000,
+  startWatchdog,
+}: HostOptions): Promise<Host> {
   mkdirSync(launch.hostDirectory, { recursive: true, mode: 0o700 });
   const { log, close: closeLog } = openHostLog({
     directory: launch.hostDirectory,
@@ -76,6 +84,7 @@ export async function startHost({ launch, system, startMs = 30_000 }: HostOption
     log,
     hostUri: () => server!.uri,
     dataPlane: loadDataPlane,
+    ...(startWatchdog ? { startWatchdog } : {}),
     onChange: () => link.report(),
   });
   const lifecycle = new Lifecycle({
@@ -170,7 +179,7 @@ export async function startHost({ launch, system, startMs = 30_000 }: HostOption
         if (dataPlane) return dataPlane.handle(request, response);
         // Nothing was ever served here: the router means a host that had this port before.
         response.setHeader(CHANNEL_HEADERS.owner, launch.processId);
-        sendError(response, new HoldfastError('HF_NOT_OWNER', 'this host serves nothing yet'));
+        refuseUnseen(response, new HoldfastError('HF_NOT_OWNER', 'this host serves nothing yet'));
       },
       async createApi() {
         const { createHostApi } = await import('./api.ts');

@@ -3,7 +3,7 @@
  * of its values.
  */
 import type { Readable } from 'node:stream';
-import type { HostLaunch, System } from '#core';
+import { redisAddressProblems, type HostLaunch, type System } from '#core';
 
 const lineBytesMax = 256 * 1024;
 
@@ -37,16 +37,18 @@ export async function readLaunch(input: Readable, system: System, timeoutMs: num
 export function parseLaunch(document: unknown): HostLaunch {
   if (typeof document !== 'object' || document === null) throw new Error('the launch is not an object');
   const fields = document as Record<string, unknown>;
-  const coordination = fields.coordination as { kind?: unknown; socketPath?: unknown } | null | undefined;
   const wrong = [
     ...texts.filter(name => typeof fields[name] !== 'string' || fields[name] === ''),
     ...numbers.filter(name => !Number.isSafeInteger(fields[name]) || (fields[name] as number) < 0),
-    ...(coordination?.kind === 'embedded' && typeof coordination.socketPath === 'string'
-      ? []
-      : ['coordination']),
+    ...(isAddress(fields.coordination) ? [] : ['coordination']),
   ];
   if (wrong.length > 0) throw new Error(`the launch lacks or has wrong: ${wrong.join(', ')}`);
   return document as HostLaunch;
+}
+
+function isAddress(value: unknown): boolean {
+  const { kind, socketPath } = (value ?? {}) as { kind?: unknown; socketPath?: unknown };
+  return kind === 'embedded' ? typeof socketPath === 'string' : redisAddressProblems(value).length === 0;
 }
 
 /** Up to the first line end, or the end of the input. */

@@ -8,6 +8,7 @@ import { flushCompileCache } from 'node:module';
 import { createSystem, DEFAULTS, type HostLaunch } from '#core';
 import { startHost, type Host } from './host.ts';
 import { readLaunch } from './launch.ts';
+import { startWatchdog } from './watchdog.ts';
 
 const launchTimeoutMs = 10_000;
 /** What a component left running is given to end by itself before the process ends it. */
@@ -25,7 +26,7 @@ async function main(): Promise<void> {
     return fail(`this process is started by a Holdfast agent: ${textOf(error)}`, 2);
   }
   try {
-    host = await startHost({ launch, system });
+    host = await startHost({ launch, system, startWatchdog });
   } catch (error) {
     return fail(`the component host could not start: ${textOf(error)}`, 1);
   }

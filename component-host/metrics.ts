@@ -23,6 +23,8 @@ export interface MetricSources {
   status: () => HostStatus;
   /** Null while nothing is served. */
   guard: () => Readonly<GuardMetrics> | null;
+  /** Whether a watchdog watches the event loop. */
+  watching: () => boolean;
 }
 
 export function createMetrics(sources: MetricSources): RenderMetrics {
@@ -33,7 +35,7 @@ export function createMetrics(sources: MetricSources): RenderMetrics {
   };
 }
 
-async function buildRegistry({ counters, status, guard }: MetricSources): Promise<RenderMetrics> {
+async function buildRegistry({ counters, status, guard, watching }: MetricSources): Promise<RenderMetrics> {
   const { collectDefaultMetrics, Counter, Gauge, Registry } = await import('prom-client');
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
@@ -60,6 +62,13 @@ async function buildRegistry({ counters, status, guard }: MetricSources): Promis
     refusals: ['refusals', 'Requests for keys that are not owned here.'],
     sessionsLost: ['sessions_lost', 'Sessions that ended against the will of the host.'],
     renewalFailures: ['renewal_failures', 'Renewals of the session that failed.'],
+    handoffs: ['handoffs', 'Keys handed to another host.'],
+    passivations: ['passivations', 'Keys closed and given back because nobody asked for them.'],
+    resumes: ['resumes', 'Sessions that took the place of a lost one, with the keys it held.'],
+    serveFencedMs: [
+      'serve_fenced_milliseconds',
+      'Time served past the deadline, because commits are fenced.',
+    ],
   };
   for (const [field, [name, help]] of Object.entries(ofGuard)) {
     counter(`holdfast_guard_${name}_total`, help, () => guard()?.[field as keyof GuardMetrics] ?? 0);
@@ -70,6 +79,14 @@ async function buildRegistry({ counters, status, guard }: MetricSources): Promis
     registers,
     collect() {
       this.set(status().ownedKeys);
+    },
+  });
+  new Gauge({
+    name: 'holdfast_host_watchdog',
+    help: '1 while a thread watches that the event loop does not stall past the deadline.',
+    registers,
+    collect() {
+      this.set(watching() ? 1 : 0);
     },
   });
   new Gauge({

@@ -56,14 +56,16 @@ export function isResponse(value: unknown): value is Response {
 }
 
 /**
- * Sends a component's answer and resolves when it is out, or the client is gone.
- * @throws what the body's stream throws; the connection is broken off then if the head was sent
+ * Sends a component's answer and resolves when it is out, or the client is gone. `mayAnswer` is asked before each part of it.
+ * @throws what the body's stream or `mayAnswer` throws; the connection is broken off then if the head was sent
  */
 export async function sendFetchResponse(
   answer: Response,
   request: IncomingMessage,
   response: ServerResponse,
+  mayAnswer: () => void,
 ): Promise<void> {
+  mayAnswer();
   const headers: string[] = [];
   for (const [name, value] of answer.headers) {
     if (!hopByHop.has(name) && !name.startsWith(internalPrefix)) headers.push(name, value);
@@ -82,6 +84,7 @@ export async function sendFetchResponse(
   try {
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
       if (response.destroyed) return;
+      mayAnswer();
       if (!response.write(part.value)) await drained(response);
     }
     await end(response);

@@ -4,6 +4,7 @@
  */
 import {
   DEFAULTS,
+  HoldfastError,
   type Component,
   type Coordination,
   type HostConfiguration,
@@ -14,6 +15,7 @@ import {
   type System,
 } from '#core';
 import type { GuardMetrics, OwnershipGuard } from '#ownership';
+import type { Calls } from './calls/calls.ts';
 import { createAbsentPublisher, createComponentContext, createPublisherContext } from './context.ts';
 import type { DataPlane, Serving } from './data-plane.ts';
 import { createEnvironment } from './environment.ts';
@@ -23,6 +25,7 @@ import { loadComponent, loadPublisher, type LoadedComponent, type LoadedPublishe
 import type { Part } from './machine.ts';
 import type { HostLogger } from './log.ts';
 import { createSubscriptions, type Subscriptions } from './subscriptions.ts';
+import type { StartWatchdog, Watchdog } from './watchdog.ts';
 
 /** What an instance is beside its packages. */
 export type Profile = Omit<HostConfiguration, 'component' | 'settings' | 'publisher'>;
@@ -32,6 +35,7 @@ export interface WorkloadOptions {
   launch: HostLaunch;
   log: HostLogger;
   hostUri: () => string;
+  startWatchdog?: StartWatchdog;
   /** Loads what answers the router; called when a component that answers HTTP starts. */
   dataPlane: () => Promise<DataPlane>;
   /** Health or the number of owned keys changed. */
@@ -52,6 +56,8 @@ export class Workload implements PartRunner {
   #subscriptions: Subscriptions | null = null;
   #dataPlane: DataPlane | null = null;
   #guard: OwnershipGuard | null = null;
+  #watchdog: Watchdog | null = null;
+  #calls: Calls | null = null;
 
   constructor(options: WorkloadOptions) {
     this.#options = options;
@@ -80,11 +86,21 @@ export class Workload implements PartRunner {
     return this.#guard?.metrics ?? null;
   }
 
+  get watching(): boolean {
+    return this.#watchdog?.watching ?? false;
+  }
+  /** @throws HoldfastError HF_WRONG_STATE while nothing is served */
+  get guard(): OwnershipGuard {
+    if (this.#guard) return this.#guard;
+    throw new HoldfastError('HF_WRONG_STATE', 'the host owns nothing: its component is not started');
+  }
+
   /** What the data plane serves from, while there is a session. */
   serving(): Serving | null {
-    const [component, guard] = [this.#runningComponent, this.#guard];
+    const [component, guard, calls] = [this.#runningComponent, this.#guard, this.#calls];
     const sessionId = guard?.session?.sessionId;
-    return component && guard && sessionId ? { component, guard, sessionId } : null;
+    if (!component || !guard || !calls || !sessionId) return null;
+    return { component, guard, incoming: calls.incoming, sessionId };
   }
 
   /** Replaces what is loaded, all or nothing. `undefined` keeps the part that is there. */
@@ -140,7 +156,12 @@ export class Workload implements PartRunner {
       case 'component': {
         const component = this.#runningComponent;
         this.#runningComponent = null;
-        return component?.stop(signal);
+        try {
+          await component?.stop(signal);
+        } finally {
+          await this.#endCalls();
+        }
+        return;
       }
       case 'coordination': {
         const coordination = this.#coordination;
@@ -195,6 +216,7 @@ export class Workload implements PartRunner {
     const subscriptions = createSubscriptions();
     this.#subscriptions = subscriptions;
     this.#health = { ready: true };
+    const calls = await this.#createCalls();
     const context = createComponentContext({
       launch,
       instanceId: this.#instanceId,
@@ -202,6 +224,7 @@ export class Workload implements PartRunner {
       component,
       publisher: this.#runningPublisher ?? createAbsentPublisher(this.#instanceId),
       coordination: this.#coordination!,
+      resource: (instanceId, key) => calls.resource(instanceId, key),
       subscribe: (messageType, options) => subscriptions.add(messageType, options),
       reportHealth: health => this.#reportHealth(health),
     });
@@ -212,11 +235,37 @@ export class Workload implements PartRunner {
     await foreign('start of the component', () => running.start(signal));
   }
 
+  async #createCalls(): Promise<Calls> {
+    const { system, launch, log } = this.#options;
+    const { createCalls } = await import('./calls/calls.ts');
+    await this.#endCalls(); // those of a start that failed
+    this.#calls = createCalls({
+      system,
+      log,
+      coordination: this.#coordination!,
+      clusterSecret: launch.clusterSecret,
+      processId: launch.processId,
+      pool: this.#instanceId,
+      concurrency: this.#profile!.concurrency,
+    });
+    return this.#calls;
+  }
+
+  async #endCalls(): Promise<void> {
+    const calls = this.#calls;
+    this.#calls = null;
+    await calls?.stop();
+  }
+
   async #openSession(): Promise<void> {
     const { system, launch, log, hostUri, onChange } = this.#options;
-    const { createOwnershipGuard } = await import('#ownership');
+    const [{ createOwnershipGuard }, { tellNewOwner }] = await Promise.all([
+      import('#ownership'),
+      import('./opening-ahead.ts'),
+    ]);
     const component = this.#runningComponent!;
     const profile = this.#profile!;
+    const watchdog = this.#createWatchdog(component, profile);
     const guard = createOwnershipGuard({
       system,
       directory: this.#coordination!.directory,
@@ -232,23 +281,42 @@ export class Workload implements PartRunner {
       component,
       log,
       concurrency: profile.concurrency,
-      onChange,
+      idleMs: profile.idleMs,
+      onAuthorityLoss: profile.onAuthorityLoss,
+      onChange() {
+        if (guard.ownedKeys > 0) watchdog?.begin();
+        onChange();
+      },
+      onHandedOver: claim => tellNewOwner(claim, { clusterSecret: launch.clusterSecret, log }),
+      onDeadline: end => watchdog?.deadline(end),
     });
     this.#guard = guard;
+    this.#watchdog = watchdog;
     await guard.start();
     if (!this.#health.ready) guard.setReady(false);
+    if (component.openResource) this.#calls!.startAlarms();
   }
 
   async #closeSession(signal: AbortSignal): Promise<void> {
     const guard = this.#guard;
     try {
+      await this.#calls?.stopAlarms();
       await guard?.drain(signal);
       // Answers of components that own nothing are not the guard's to count.
       await Promise.race([this.#dataPlane?.idle(), aborted(signal)]);
     } finally {
+      this.#watchdog?.stop();
+      this.#watchdog = null;
       this.#guard = null;
       this.#dataPlane = null;
     }
+  }
+
+  /** Only where there is something to lose, and the deadline is the end: with `serveFenced` it is not. */
+  #createWatchdog(component: Component, profile: Profile): Watchdog | null {
+    if (!component.openResource || profile.onAuthorityLoss === 'serveFenced') return null;
+    const { startWatchdog, system, log } = this.#options;
+    return startWatchdog?.({ system, log }) ?? null;
   }
 
   #reportHealth(health: HostStatus['health']): void {
@@ -270,6 +338,8 @@ export function defaultProfile(packageName: string): Profile {
     sessionTtlMs: DEFAULTS.sessionTtlMs,
     capacity: 1,
     concurrency: 0,
+    idleMs: 0,
+    onAuthorityLoss: 'stop',
   };
 }
 

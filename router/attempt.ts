@@ -1,13 +1,13 @@
 /**
  * One request sent to one host, and its response forwarded to the client as it comes, with back-pressure. Tells how it
  * ended; whether to try again is decided elsewhere. Nothing reaches the client before it is certain that this answer is
- * the answer: a 421 of the host's guard is read to its end first.
+ * the answer: a refusal of the host's guard never gets there, and says so by a header that only hosts set.
  */
 import type { ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
-import { channelHeaders, responseHeaders } from './headers.ts';
-import type { Upstream } from './upstreams.ts';
+import { channelHeaders, failureOf, guardRefused, type Upstream } from '#ownership';
+import { responseHeaders } from './headers.ts';
 
 export type Outcome =
   | { type: 'answered'; statusCode: number }
@@ -41,9 +41,6 @@ export interface Attempt {
 
 type Headers = Record<string, string | string[] | undefined>;
 
-/** A guard's 421 is a short JSON text; anything longer is the component's own answer. */
-const refusalBytesMax = 16 * 1024;
-
 export function startAttempt(upstream: Upstream, request: AttemptRequest): Attempt {
   const attempt = new LiveAttempt(upstream, request);
   upstream.inFlight += 1;
@@ -70,8 +67,7 @@ class LiveAttempt implements Dispatcher.DispatchHandler, Attempt {
   #controller: Dispatcher.DispatchController | null = null;
   #statusCode = 0;
   #dataSeen = false;
-  /** A 421 that may be the guard's, as far as it has been read. */
-  #refusal: { headers: Headers; chunks: Buffer[]; bytes: number } | null = null;
+  #refused = false;
 
   constructor(upstream: Upstream, request: AttemptRequest) {
     this.#upstream = upstream;
@@ -93,18 +89,12 @@ class LiveAttempt implements Dispatcher.DispatchHandler, Attempt {
   onResponseStart(_controller: Dispatcher.DispatchController, statusCode: number, headers: Headers): void {
     if (statusCode < 200 || this.#settled) return; // informational answers end here
     this.#statusCode = statusCode;
-    if (statusCode === 421) this.#refusal = { headers, chunks: [], bytes: 0 };
+    if (guardRefused(statusCode, headers)) this.#refused = true;
     else this.#forwardHead(headers);
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#settled) return;
-    if (this.#refusal) {
-      this.#refusal.chunks.push(chunk);
-      this.#refusal.bytes += chunk.length;
-      if (this.#refusal.bytes > refusalBytesMax) this.#forwardRefusal();
-      return;
-    }
+    if (this.#settled || this.#refused) return; // read to its end, so that the connection can be used again
     this.#dataSeen = true;
     const { response } = this.#request;
     if (response.write(chunk)) return;
@@ -114,21 +104,28 @@ class LiveAttempt implements Dispatcher.DispatchHandler, Attempt {
 
   onResponseEnd(): void {
     if (this.#settled) return;
-    if (this.#refusal) {
-      if (this.#isGuards(this.#refusal.chunks)) return this.#end({ type: 'not-owner' });
-      this.#forwardRefusal();
-    }
+    if (this.#refused) return this.#end({ type: 'not-owner' });
     this.#request.response.end();
     this.#end({ type: 'answered', statusCode: this.#statusCode });
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, cause: Error): void {
-    const { code } = cause as { code?: unknown };
-    if (this.#request.response.headersSent) this.#end({ type: 'broken', cause, responseStarted: true });
-    else if (code === 'UND_ERR_INVALID_ARG') this.#end({ type: 'invalid', cause });
-    else if (!this.#controller) this.#end({ type: 'unreachable', cause });
-    else if (code === 'UND_ERR_HEADERS_TIMEOUT') this.#end({ type: 'timeout' });
-    else this.#end({ type: 'broken', cause, responseStarted: false });
+    // The refusal has been said; that its text broke off takes nothing back.
+    if (this.#refused) return this.#end({ type: 'not-owner' });
+    if (this.#request.response.headersSent) {
+      return this.#end({ type: 'broken', cause, responseStarted: true });
+    }
+    const type = failureOf(cause, { sent: this.#controller !== null });
+    switch (type) {
+      case 'invalid':
+        return this.#end({ type, cause });
+      case 'timeout':
+        return this.#end({ type });
+      case 'unreachable':
+        return this.#end({ type, cause });
+      case 'broken':
+        return this.#end({ type, cause, responseStarted: false });
+    }
   }
 
   #end(outcome: Outcome): void {
@@ -147,24 +144,5 @@ class LiveAttempt implements Dispatcher.DispatchHandler, Attempt {
     queueMicrotask(() => {
       if (!this.#settled && !this.#dataSeen) response.flushHeaders();
     });
-  }
-
-  /** The component itself answered 421. */
-  #forwardRefusal(): void {
-    const { headers, chunks } = this.#refusal!;
-    this.#refusal = null;
-    this.#forwardHead(headers);
-    for (const chunk of chunks) this.#request.response.write(chunk);
-  }
-
-  /** A HEAD has no body to tell by, and does no harm when it is sent again. */
-  #isGuards(chunks: Buffer[]): boolean {
-    if (this.#request.method === 'HEAD') return true;
-    try {
-      const body = JSON.parse(Buffer.concat(chunks).toString('utf8')) as { code?: unknown } | null;
-      return body?.code === 'HF_NOT_OWNER';
-    } catch {
-      return false; // not JSON, so not the guard's
-    }
   }
 }

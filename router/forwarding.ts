@@ -4,19 +4,26 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { HoldfastError, type Logger, type ResourceKey, type System } from '#core';
+import {
+  decide,
+  isIdempotent,
+  notFound,
+  type Failure,
+  type Owners,
+  type OwnerSearch,
+  type Place,
+  type Target,
+  type Upstreams,
+  type WaitingRoom,
+} from '#ownership';
 import type { StatedError } from './answers.ts';
 import { startAttempt, type Attempt, type Outcome } from './attempt.ts';
 import type { Counters } from './counters.ts';
 import { requestHeaders } from './headers.ts';
-import type { OwnerSearch, Target } from './owner-search.ts';
-import type { Owners } from './owners.ts';
 import type { ByteBudget } from './request-body.ts';
-import { decide, isIdempotent, type Failure } from './retry-rule.ts';
 import { resourceKey, type Route } from './route-table.ts';
 import type { RouterSettings } from './settings.ts';
 import { receiveUpload, type Upload } from './upload.ts';
-import type { Upstreams } from './upstreams.ts';
-import type { Place, WaitingRoom } from './waiting-room.ts';
 
 export interface Incoming {
   request: IncomingMessage;
@@ -75,7 +82,7 @@ class Journey {
   #upload: Upload | null = null;
   #uploadProblem: HoldfastError | StatedError | null = null;
   /** Where the last attempt failed. */
-  #failed: Target | null = null;
+  #failed: { target: Target; failure: Failure } | null = null;
   #failures = 0;
   #brokenAttempts = 0;
   #deadlineMs = 0;
@@ -173,14 +180,18 @@ class Journey {
 
   /** Waits for an owner if need be; an error when there is none in time. */
   async #findTarget(): Promise<Target | HoldfastError> {
-    const { search, room, counters } = this.#deps;
+    const { search, room, counters, system } = this.#deps;
     const { pool } = this.#incoming.route;
     const cached = this.#failed === null ? search.immediate(pool, this.#keyOf) : null;
     if (cached) return cached;
     const place = room.enter();
-    if (!place) return new HoldfastError('HF_UNAVAILABLE', 'too many requests wait for an owner already');
+    if (!place) {
+      counters.heldFull += 1;
+      return new HoldfastError('HF_UNAVAILABLE', 'too many requests wait for an owner already');
+    }
     this.#place = place;
     counters.held += 1;
+    const sinceMs = system.clock.monotonicMs();
     try {
       const finding = await search.search(
         {
@@ -194,21 +205,18 @@ class Journey {
         () => this.#gone || this.#uploadProblem !== null,
       );
       if (finding.found) return finding.target;
-      return finding.reason === 'no-owner'
-        ? new HoldfastError(
-            'HF_NO_OWNER',
-            `no live host of ${pool} could take the request in time; nothing was executed`,
-          )
-        : new HoldfastError('HF_COORDINATION_UNAVAILABLE', 'the owner cannot be found out; nothing was sent');
+      counters.heldInVain += 1;
+      return notFound(finding.reason, pool);
     } finally {
       this.#place = null;
       place.leave();
+      counters.heldMs += system.clock.monotonicMs() - sinceMs;
     }
   }
 
   #afterFailure(outcome: FailedOutcome, target: Target, upload: Upload): Rest | 'retry' {
     const { request, response } = this.#incoming;
-    this.#failed = target;
+    this.#failed = { target, failure: outcome.type };
     this.#failures += 1;
     if (outcome.type === 'broken') {
       this.#brokenAttempts += 1;

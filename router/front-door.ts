@@ -14,8 +14,8 @@ import {
   type Logger,
   type System,
 } from '#core';
+import { canonicalTarget } from '#ownership';
 import { answerError, type StatedError } from './answers.ts';
-import { canonicalTarget } from './canonical-path.ts';
 import type { Counters } from './counters.ts';
 import type { Forward } from './forwarding.ts';
 import { healthHtml, wantsHtml, type HealthPage } from './health-page.ts';

@@ -110,22 +110,6 @@ export function requestHeaders(raw: readonly string[], client: ClientFacts): str
   return kept;
 }
 
-export interface ChannelFacts {
-  channelKey: string;
-  sessionId: string;
-  /** Null where nothing is owned. */
-  right: { key: string; fence: bigint } | null;
-}
-
-/** The headers that prove to a host that a router speaks, and name the right that it acted on. */
-export function channelHeaders(facts: ChannelFacts): string[] {
-  const headers = [CHANNEL_HEADERS.channel, facts.channelKey, CHANNEL_HEADERS.session, facts.sessionId];
-  if (facts.right) {
-    headers.push(CHANNEL_HEADERS.resource, facts.right.key, CHANNEL_HEADERS.fence, String(facts.right.fence));
-  }
-  return headers;
-}
-
 /** The owner's response headers for the client, flat. */
 export function responseHeaders(
   statusCode: number,

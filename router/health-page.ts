@@ -1,6 +1,6 @@
 /** `GET /`: what this router knows, for people and for checks from outside. No secrets, no addresses of hosts. Pure. */
 import type { InstanceId, Session } from '#core';
-import type { Counters } from './counters.ts';
+import type { Bounded, Bounds, Counters } from './counters.ts';
 import type { RouteTable } from './route-table.ts';
 
 export interface HealthFacts {
@@ -10,6 +10,7 @@ export interface HealthFacts {
   routes: RouteTable | null;
   sessions: (pool: InstanceId) => Iterable<Session>;
   counters: Readonly<Counters>;
+  bounds: Bounds;
 }
 
 export interface HealthPage {
@@ -21,7 +22,10 @@ export interface HealthPage {
     componentInstanceId: string;
     sessions: { processId: string; nodeName: string; ready: boolean; draining: boolean }[];
   }[];
+  /** Since the start. */
   counters: Readonly<Counters>;
+  /** At this moment. */
+  bounds: Bounds;
 }
 
 export function healthPage(facts: HealthFacts): HealthPage {
@@ -40,6 +44,7 @@ export function healthPage(facts: HealthFacts): HealthPage {
       })),
     })),
     counters: facts.counters,
+    bounds: facts.bounds,
   };
 }
 
@@ -65,6 +70,9 @@ export function healthHtml(page: HealthPage): string {
   const counts = Object.entries(page.counters)
     .map(([name, count]) => `<tr><td>${escape(name)}</td><td>${count}</td></tr>`)
     .join('\n');
+  const bounds = Object.entries<Bounded>({ ...page.bounds })
+    .map(([name, { now, max }]) => `<tr><td>${escape(name)}</td><td>${now} of ${max}</td></tr>`)
+    .join('\n');
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Holdfast router</title>
 <style>body{font:16px system-ui;margin:2rem auto;max-width:50rem}td,th{text-align:left;padding:.2rem 1rem .2rem 0;vertical-align:top}</style>
@@ -73,6 +81,10 @@ export function healthHtml(page: HealthPage): string {
 <p>${escape(page.router)} of the cluster ${escape(page.cluster)}: ${page.status}</p>
 <table><tr><th>path</th><th>instance</th><th>hosts</th></tr>
 ${rows}
+</table>
+<h2>Now</h2>
+<table>
+${bounds}
 </table>
 <h2>Since its start</h2>
 <table>

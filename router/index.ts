@@ -3,12 +3,5 @@
 export { createRouter, type Router, type RouterDeps } from './router.ts';
 /** The router's own settings, with the defaults of its manifest. */
 export { routerSettings, type RouterSettings } from './settings.ts';
-/** The canonical form of a request target and of a settings text. Both throw HF_KEY_INVALID. */
-export {
-  canonicalPath,
-  canonicalPathOfText,
-  canonicalTarget,
-  type CanonicalTarget,
-} from './canonical-path.ts';
 /** Which instance answers a path, and under which key. `resourceKey` throws HF_KEY_INVALID. */
 export { buildRouteTable, findRoute, resourceKey, type Route, type RouteTable } from './route-table.ts';

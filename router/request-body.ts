@@ -10,18 +10,26 @@ export interface ByteBudget {
   /** Whether so many more may be kept; takes them if so. */
   take(bytes: number): boolean;
   give(bytes: number): void;
+  readonly taken: number;
 }
 
-export function createByteBudget(bytesMax: number): ByteBudget {
+/** @param onExhausted called whenever it cannot give what was asked for */
+export function createByteBudget(bytesMax: number, onExhausted: () => void = () => {}): ByteBudget {
   let taken = 0;
   return {
     take(bytes) {
-      if (taken + bytes > bytesMax) return false;
+      if (taken + bytes > bytesMax) {
+        onExhausted();
+        return false;
+      }
       taken += bytes;
       return true;
     },
     give(bytes) {
       taken -= bytes;
+    },
+    get taken() {
+      return taken;
     },
   };
 }

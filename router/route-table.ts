@@ -1,6 +1,6 @@
 /** Which instance answers a path, and under which key. Pure; built anew whenever the cluster settings change. */
 import { HoldfastError, LIMITS, type InstanceId, type ResourceKey, type RouteSettings } from '#core';
-import { canonicalPathOfText, encodeSegment } from './canonical-path.ts';
+import { canonicalPathOfText, encodeSegment } from '#ownership';
 
 export interface Route {
   /** Canonical. */

@@ -1,18 +1,21 @@
 /** Puts the router's parts together and gives them their life cycle. */
 import type { ClusterAccess, Component, Logger, System } from '#core';
-import { channelKey } from '#ownership';
+import {
+  channelKey,
+  createOwners,
+  createOwnerSearch,
+  createUpstreams,
+  createWaitingRoom,
+  type OwnersDeps,
+} from '#ownership';
+import Pool from 'undici/lib/dispatcher/pool.js';
 import { createCounters, type Counters } from './counters.ts';
 import { createForwarding } from './forwarding.ts';
 import { createFrontDoor } from './front-door.ts';
 import { healthPage } from './health-page.ts';
-import { createOwnerSearch } from './owner-search.ts';
-import type { OwnerEffect } from './owner-table.ts';
-import { createOwners } from './owners.ts';
 import { createByteBudget } from './request-body.ts';
 import { watchRouting, type Routing } from './routing.ts';
 import { routerSettings, type RouterSettings } from './settings.ts';
-import { createUpstreams } from './upstreams.ts';
-import { createWaitingRoom } from './waiting-room.ts';
 
 export interface RouterDeps {
   cluster: Pick<ClusterAccess, 'clusterName' | 'secret'> & {
@@ -46,13 +49,22 @@ export function createRouter(deps: RouterDeps): Router {
 
   const upstreams = createUpstreams({
     system,
+    connect: (address, options) => new Pool(address, options),
+    connectionsMax: null, // requests are bounded, and so are their connections
     ownerTimeoutMs: settings.ownerTimeoutMs,
     channelKeyOf: sessionId => channelKey(cluster.secret, sessionId),
   });
   const room = createWaitingRoom(system, settings.maxHeldRequests);
-  const owners = createOwners({ directory, log, onEffect });
+  const owners = createOwners({
+    directory,
+    system,
+    log,
+    onEffect,
+    isAwaited: (pool, key) => room.isAwaited(pool, key),
+    keysMax: settings.maxKnownKeys,
+  });
   const search = createOwnerSearch({ owners, upstreams, system });
-  const budget = createByteBudget(settings.maxHeldBytes);
+  const budget = createByteBudget(settings.maxHeldBytes, () => (counters.unkept += 1));
   const forward = createForwarding({
     settings,
     system,
@@ -78,10 +90,16 @@ export function createRouter(deps: RouterDeps): Router {
         routes: routing?.table ?? null,
         sessions: pool => owners.sessions(pool),
         counters,
+        bounds: {
+          requests: { now: counters.active, max: settings.maxRequests },
+          heldRequests: { now: room.waiting, max: settings.maxHeldRequests },
+          heldBytes: { now: budget.taken, max: settings.maxHeldBytes },
+          knownKeys: { now: owners.known, max: settings.maxKnownKeys },
+        },
       }),
   });
 
-  function onEffect(effect: Exclude<OwnerEffect, { type: 'list-sessions' }>): void {
+  function onEffect(effect: Parameters<OwnersDeps['onEffect']>[0]): void {
     switch (effect.type) {
       case 'wake':
         return room.wake(effect.pool, effect.key);

@@ -14,6 +14,8 @@ export interface RouterSettings {
   maxHeldBytes: number;
   /** The same for one request. */
   replayBytes: number;
+  /** Keys whose owner is remembered. */
+  maxKnownKeys: number;
   /** 0: no bound. */
   maxBodyBytes: number;
   /** From the request sent to the first byte of the response. */
@@ -28,6 +30,7 @@ const defaults: RouterSettings = {
   maxHeldRequests: 1_024,
   maxHeldBytes: 64 * 1024 * 1024,
   replayBytes: 1024 * 1024,
+  maxKnownKeys: 1_000_000,
   maxBodyBytes: 1024 * 1024 * 1024,
   ownerTimeoutMs: 60_000,
 };

@@ -52,10 +52,12 @@ export async function receiveUpload(
   if (settings.maxBodyBytes > 0 && announced !== null && announced > settings.maxBodyBytes) {
     throw tooLarge(settings.maxBodyBytes);
   }
-  if (announced !== null && announced <= smallBytesMax) {
+  if (announced !== null && announced <= smallBytesMax && budget.take(announced)) {
     if (options.expectsContinue) response.writeContinue();
     const whole = await readSmallBody(request, clientIdleMs);
-    return whole === null ? tooSlow : { ...nothing, open: () => whole };
+    if (whole) return { ...nothing, open: () => whole, close: () => budget.give(announced) };
+    budget.give(announced);
+    return tooSlow;
   }
   const body = createRequestBody(request, {
     bytesMax: settings.maxBodyBytes,

@@ -1,5 +1,16 @@
 /** The guard's calls to the directory: each effect that asks it something, and the event that its answer becomes. */
-import type { Claim, Logger, OpenSession, ResourceDirectory, SessionId } from '#core';
+import {
+  HoldfastError,
+  type Claim,
+  type HeldKey,
+  type Logger,
+  type OpenSession,
+  type ResourceDirectory,
+  type SessionId,
+  type System,
+} from '#core';
+import { createGiving } from './giving.ts';
+import type { HeldHere } from './keeping.ts';
 import type { GuardEffect, GuardEvent } from './step.ts';
 
 export interface DirectoryCalls {
@@ -23,23 +34,32 @@ export type DirectoryEffect = Extract<
       | 'verify'
       | 'raise'
       | 'confirm'
-      | 'release';
+      | 'release'
+      | 'transfer'
+      | 'resume-session';
   }
 >;
-type KeyQuestion = Extract<DirectoryEffect, { key: unknown }>;
+type KeyQuestion = Extract<DirectoryEffect, { type: 'verify' | 'raise' | 'confirm' }>;
 
 export interface DirectoryCallsPorts {
+  system: System;
   directory: ResourceDirectory;
   session: OpenSession;
   log: Logger;
   /** The session under which the host may act at this moment. */
   heldSession: () => SessionId | null;
+  /** The alarm that this opening has set, epoch milliseconds; null: none that it knows of. */
+  alarmOf: (openId: number) => number | null;
   dispatch: (event: GuardEvent) => void;
 }
+
+/** Keys in one call, see `ResourceDirectory`. */
+const adoptMax = 1_000;
 
 export function createDirectoryCalls(ports: DirectoryCallsPorts): DirectoryCalls {
   const { directory, log, dispatch, heldSession } = ports;
   const { pool } = ports.session;
+  const give = createGiving({ ...ports, pool });
   let lastOpenError: unknown = null;
   let renewalFailures = 0;
 
@@ -107,16 +127,35 @@ export function createDirectoryCalls(ports: DirectoryCallsPorts): DirectoryCalls
       },
     );
 
+  const resume = (held: readonly HeldHere[], sentAtMs: number) =>
+    tell(
+      async () => {
+        const keys = held.map(({ key, fence, opened, openId }): HeldKey => {
+          return { key, fence, opened, alarmAtMs: ports.alarmOf(openId) };
+        });
+        const granted = await directory.resumeSession(ports.session, keys.slice(0, adoptMax));
+        const refused = [...granted.refused];
+        for (let start = adoptMax; start < keys.length; start += adoptMax) {
+          refused.push(...(await directory.adopt(granted.sessionId, keys.slice(start, start + adoptMax))));
+        }
+        const { sessionId, expiresInMs } = granted;
+        return { type: 'session-resumed', sentAtMs, sessionId, expiresInMs, refused };
+      },
+      error => {
+        log.warn({ err: error, keys: held.length }, 'no session could be had in place of the lost one');
+        // Whatever is no sign of a store that cannot be asked is its answer.
+        const refused = error instanceof HoldfastError && error.code !== 'HF_COORDINATION_UNAVAILABLE';
+        return { type: 'session-resume-failed', sentAtMs, refused };
+      },
+    );
+
   const ask = (effect: KeyQuestion) =>
     tell(
       () => answer(effect),
       error => {
         const { key, openId } = effect;
         log.warn({ err: error, key, asked: effect.type }, 'the directory could not be asked');
-        // A key that could not be given back is free when the session is closed.
-        return effect.type === 'release'
-          ? { type: 'released', key, openId }
-          : { type: 'failed', key, openId, error };
+        return { type: 'failed', key, openId, error };
       },
     );
 
@@ -134,12 +173,8 @@ export function createDirectoryCalls(ports: DirectoryCallsPorts): DirectoryCalls
       case 'confirm': {
         if (!sessionId) return { type: 'confirmed', key, openId, owned: false };
         const held = { pool, key, sessionId, fence: effect.fence };
-        const owned = (await directory.confirmOpened?.(held)) ?? true;
-        return { type: 'confirmed', key, openId, owned };
+        return { type: 'confirmed', key, openId, owned: await directory.confirmOpened(held) };
       }
-      case 'release':
-        if (sessionId) await directory.release({ pool, key, sessionId, fence: effect.fence });
-        return { type: 'released', key, openId };
     }
   }
 
@@ -155,6 +190,11 @@ export function createDirectoryCalls(ports: DirectoryCallsPorts): DirectoryCalls
         case 'close-session':
         case 'discard-session':
           return void close(effect.sessionId);
+        case 'resume-session':
+          return void resume(effect.held, effect.sentAtMs);
+        case 'release':
+        case 'transfer':
+          return give(effect);
         default:
           return void ask(effect);
       }

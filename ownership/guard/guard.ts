@@ -5,21 +5,33 @@
  */
 import {
   HoldfastError,
+  type Claim,
   type Fence,
+  type Holding,
   type Resource,
   type ResourceHandler,
   type ResourceKey,
   type SessionId,
 } from '#core';
 import { createSteadyClock } from '../steady-clock.ts';
-import type { GuardMetrics, OwnershipGuard, OwnershipGuardOptions } from './contract.ts';
+import { createComponentCalls, type ComponentCalls, type ComponentMetrics } from './component-calls.ts';
+import type {
+  GuardMetrics,
+  HandOffOutcome,
+  HandOffRequest,
+  KeyOfSession,
+  OwnershipGuard,
+  OwnershipGuardOptions,
+} from './contract.ts';
 import { createDirectoryCalls, type DirectoryCalls } from './directory-calls.ts';
+import { createHanding, type Handing } from './handing.ts';
 import { createReadiness, type Readiness } from './readiness.ts';
-import { createOpenResource, fenceOfRefusal, notOwner, type OpenResource } from './resource.ts';
+import { notOwner } from './resource.ts';
 import { holds, marginOf } from './session.ts';
 import {
   holdsOn,
   initialGuard,
+  keysToGiveUp,
   ownsOpening,
   step,
   wakeMs,
@@ -29,16 +41,11 @@ import {
 } from './step.ts';
 
 const startMs = 10_000;
+const openMs = 30_000;
 const letGoPollMs = 20;
 
 export function createOwnershipGuard(options: OwnershipGuardOptions): OwnershipGuard {
   return new Guard(options);
-}
-
-interface Pending {
-  run: (handler: ResourceHandler, resource: Resource) => Promise<unknown>;
-  resolve: (value: unknown) => void;
-  reject: (error: unknown) => void;
 }
 
 class Guard implements OwnershipGuard {
@@ -47,41 +54,66 @@ class Guard implements OwnershipGuard {
   readonly #nowMs: () => number;
   readonly #readiness: Readiness;
   readonly #directory: DirectoryCalls;
+  readonly #component: ComponentCalls;
+  readonly #handing: Handing;
   #state = initialGuard();
   readonly #events: GuardEvent[] = [];
   #stepping = false;
   #cancelWake = () => {};
   #wakeMs: number | null = null;
-  readonly #opened = new Map<number, OpenResource>();
-  readonly #pending = new Map<number, Pending>();
-  #lastRequestId = 0;
-  #inFlight = 0;
+  #deadlineMs: number | null = null;
+  /** Since when keys are served past the deadline. */
+  #fencedSinceMs: number | null = null;
   readonly #finished = Promise.withResolvers<void>();
   readonly #firstSession = Promise.withResolvers<void>();
-  readonly #metrics: Omit<GuardMetrics, 'renewalFailures'> = {
-    overruns: 0,
-    opens: 0,
-    openFailures: 0,
-    closeFailures: 0,
-    refusals: 0,
+  readonly #metrics: Omit<GuardMetrics, 'renewalFailures' | keyof ComponentMetrics> = {
     sessionsLost: 0,
+    handoffs: 0,
+    passivations: 0,
+    resumes: 0,
+    serveFencedMs: 0,
   };
 
   constructor(options: OwnershipGuardOptions) {
     const { ttlMs } = options.session;
     this.#options = options;
-    this.#limits = { ttlMs, marginMs: marginOf(ttlMs), concurrency: options.concurrency };
+    this.#limits = {
+      ttlMs,
+      marginMs: marginOf(ttlMs),
+      concurrency: options.concurrency,
+      idleMs: options.idleMs ?? 0,
+      openMs: options.openMs ?? openMs,
+      onAuthorityLoss: options.onAuthorityLoss ?? 'stop',
+    };
     this.#nowMs = createSteadyClock(options.system.clock);
     this.#readiness = createReadiness({
       system: options.system,
       tell: ready => this.#directory.tellReady(ready),
     });
+    const dispatch = (event: GuardEvent) => this.#dispatch(event);
+    this.#handing = createHanding({
+      system: options.system,
+      dispatch,
+      findFence: key => this.#findFence(key),
+    });
+    this.#component = createComponentCalls({
+      component: options.component,
+      log: options.log,
+      dispatch,
+      owns: (key, openId) => this.#owns(key, openId),
+      setAlarm: (key, fence, atMs) =>
+        this.#underSession(sessionId =>
+          options.directory.setAlarm(this.#holding(key, fence, sessionId), atMs),
+        ),
+    });
     this.#directory = createDirectoryCalls({
+      system: options.system,
       directory: options.directory,
       session: { ...options.session, ownsResources: options.component.openResource !== undefined },
       log: options.log,
       heldSession: () => this.session?.sessionId ?? null,
-      dispatch: event => this.#dispatch(event),
+      alarmOf: openId => this.#component.alarmOf(openId),
+      dispatch,
     });
   }
 
@@ -112,26 +144,61 @@ class Guard implements OwnershipGuard {
   }
 
   get metrics(): Readonly<GuardMetrics> {
-    return { ...this.#metrics, renewalFailures: this.#directory.renewalFailures };
+    const { serveFencedMs } = this.#metrics;
+    const fencedMs = this.#fencedSinceMs === null ? 0 : this.#nowMs() - this.#fencedSinceMs;
+    return {
+      ...this.#metrics,
+      ...this.#component.metrics,
+      serveFencedMs: serveFencedMs + fencedMs,
+      renewalFailures: this.#directory.renewalFailures,
+    };
   }
 
   get inFlight(): number {
-    return this.#inFlight;
+    return this.#component.inFlight;
   }
 
   serve<T>(
-    { key, sessionId, fence }: { key: ResourceKey; sessionId: SessionId; fence: Fence },
+    { key, sessionId, fence }: KeyOfSession,
     run: (handler: ResourceHandler, resource: Resource) => Promise<T>,
   ): Promise<T> {
     if (!this.#options.component.openResource) {
-      this.#metrics.refusals++;
+      this.#component.metrics.refusals++;
       return Promise.reject(notOwner(key));
     }
-    return new Promise<T>((resolve, reject) => {
-      const requestId = ++this.#lastRequestId;
-      this.#pending.set(requestId, { run, resolve: value => resolve(value as T), reject });
-      this.#dispatch({ type: 'request', key, requestId, sessionId, fence });
+    const { requestId, answer } = this.#component.prepare(run);
+    this.#dispatch({ type: 'request', key, requestId, sessionId, fence });
+    return answer;
+  }
+
+  async open(request: KeyOfSession): Promise<void> {
+    await this.serve(request, async () => {});
+  }
+
+  alarm({ atMs, ...request }: KeyOfSession & { atMs: number }): Promise<boolean> {
+    return this.serve(request, async (handler, resource) => {
+      if (handler.alarm) await handler.alarm();
+      else
+        this.#options.log.error({ key: request.key }, 'an alarm came for a handler that has no alarm method');
+      // Under the fence of the opening: it may have been raised since whoever wakes it looked.
+      const fence = resource.fence as Fence;
+      const settled = await this.#underSession(sessionId =>
+        this.#options.directory.settleAlarm(this.#holding(request.key, fence, sessionId), atMs),
+      );
+      if (settled) this.#component.alarmSettled(resource, atMs);
+      return settled;
     });
+  }
+
+  handOff(request: HandOffRequest, signal?: AbortSignal): Promise<HandOffOutcome> {
+    return this.#handing.handOff(request, signal);
+  }
+
+  handOffMany(
+    { count, to }: { count: number; to: SessionId | null },
+    signal?: AbortSignal,
+  ): Promise<{ key: ResourceKey; claim: Claim | null }[]> {
+    return this.#handing.handOffAll(keysToGiveUp(this.#state, count), to, signal);
   }
 
   setReady(ready: boolean): void {
@@ -170,6 +237,14 @@ class Guard implements OwnershipGuard {
     this.#dispatch({ type: 'abort' });
   }
 
+  #owns(key: ResourceKey, openId: number): boolean {
+    if (ownsOpening(this.#state, key, openId, this.#nowMs())) return true;
+    // Whoever asks may come before the timer of a deadline at which, with this setting, nothing ends.
+    if (this.#limits.onAuthorityLoss !== 'serveFenced' || this.#stepping) return false;
+    this.#dispatch({ type: 'tick' });
+    return ownsOpening(this.#state, key, openId, this.#nowMs());
+  }
+
   // Events in, effects out -------------------------------------------------------------------------------------------
 
   #dispatch(event: GuardEvent): void {
@@ -184,7 +259,7 @@ class Guard implements OwnershipGuard {
         const { state, effects } = step(this.#state, next, nowMs, this.#limits);
         this.#state = state;
         for (const effect of effects) this.#perform(effect);
-        this.#afterStep(phase, keys);
+        this.#afterStep(phase, keys, nowMs);
       }
     } finally {
       this.#stepping = false;
@@ -192,8 +267,9 @@ class Guard implements OwnershipGuard {
     this.#schedule();
   }
 
-  #afterStep(phaseBefore: string, keysBefore: number): void {
+  #afterStep(phaseBefore: string, keysBefore: number, nowMs: number): void {
     const { session, keys } = this.#state;
+    this.#noteDeadline(nowMs);
     if (session.phase !== phaseBefore) {
       this.#options.log.info({ phase: session.phase }, 'session changed');
       if (session.phase === 'live') {
@@ -203,6 +279,21 @@ class Guard implements OwnershipGuard {
       if (session.phase === 'ended') this.#readiness.stop();
     }
     if (session.phase !== phaseBefore || keys.size !== keysBefore) this.#options.onChange?.();
+  }
+
+  #noteDeadline(nowMs: number): void {
+    const { session } = this.#state;
+    const fenced = session.phase === 'resuming' && session.cause === 'silent';
+    if (fenced) this.#fencedSinceMs ??= nowMs;
+    else if (this.#fencedSinceMs !== null) {
+      this.#metrics.serveFencedMs += nowMs - this.#fencedSinceMs;
+      this.#fencedSinceMs = null;
+    }
+    const deadlineMs = !fenced && holds(session, nowMs) ? session.held.deadlineMs : null;
+    if (deadlineMs === this.#deadlineMs) return;
+    this.#deadlineMs = deadlineMs;
+    const { marginMs } = this.#limits;
+    this.#options.onDeadline?.(deadlineMs === null ? null : { inMs: deadlineMs - this.#nowMs(), marginMs });
   }
 
   #schedule(): void {
@@ -224,111 +315,59 @@ class Guard implements OwnershipGuard {
         this.#metrics.sessionsLost++;
         this.#options.log.warn({ sessionId: effect.sessionId }, 'the session was lost; every key is closed');
         return;
+      case 'session-switched': {
+        const { from, sessionId } = effect;
+        this.#metrics.resumes++;
+        this.#options.log.warn({ from, sessionId }, 'the session was lost; another took its place');
+        return this.#readiness.sessionOpened();
+      }
+      case 'passivated':
+        this.#metrics.passivations += effect.count;
+        return;
+      case 'handed-off':
+        return this.#handedOff(effect);
       case 'finished':
         return this.#finished.resolve();
       case 'reject':
-        return this.#reject(effect);
       case 'end-right':
-        return this.#opened.get(effect.openId)?.right.abort(notOwner(effect.key));
       case 'run':
-        return void this.#run(effect);
       case 'open':
-        return void this.#open(effect);
       case 'close':
-        return void this.#close(effect);
+        return this.#component.perform(effect);
       default:
         return this.#directory.perform(effect);
     }
   }
 
-  // The component ----------------------------------------------------------------------------------------------------
+  // The directory ----------------------------------------------------------------------------------------------------
 
-  async #open(effect: Extract<GuardEffect, { type: 'open' }>): Promise<void> {
-    const { key, openId, fence, hadOwner } = effect;
-    const { component, log } = this.#options;
-    const opening = createOpenResource({ key, fence, hadOwner }, () =>
-      ownsOpening(this.#state, key, openId, this.#nowMs()),
-    );
-    this.#opened.set(openId, opening);
-    this.#metrics.opens++;
-    let event: GuardEvent;
-    try {
-      opening.handler = await component.openResource!(opening.resource);
-      event = { type: 'opened', key, openId };
-    } catch (error) {
-      opening.right.abort(notOwner(key));
-      this.#opened.delete(openId);
-      const held = fenceOfRefusal(error);
-      if (held === null) {
-        this.#metrics.openFailures++;
-        log.error({ err: error, key, fence: fence.toString() }, 'the resource could not be opened');
-        event = { type: 'failed', key, openId, error: openFailure(key, error) };
-      } else {
-        log.warn(
-          { key, fence: fence.toString(), held: held.toString() },
-          'the resource has seen a higher fence',
-        );
-        event = { type: 'open-fenced', key, openId, held, error };
-      }
+  #handedOff({ key, moved, claim }: Extract<GuardEffect, { type: 'handed-off' }>): void {
+    if (moved && claim) {
+      this.#metrics.handoffs++;
+      this.#options.onHandedOver?.(claim);
     }
-    this.#dispatch(event);
+    this.#handing.ended(key, { moved, claim });
   }
 
-  async #close({ key, openId }: Extract<GuardEffect, { type: 'close' }>): Promise<void> {
-    try {
-      await this.#opened.get(openId)!.handler!.close();
-    } catch (error) {
-      this.#metrics.closeFailures++;
-      this.#options.log.error({ err: error, key }, 'the resource could not be closed cleanly');
-    }
-    this.#dispatch({ type: 'closed', key, openId });
-    this.#opened.delete(openId);
+  async #findFence(key: ResourceKey): Promise<Fence | null> {
+    const here = this.#state.keys.get(key);
+    if (here) return here.fence;
+    const { directory, session } = this.#options;
+    const claim = await directory.lookup(session.pool, key);
+    return claim?.sessionId === this.session?.sessionId ? (claim?.fence ?? null) : null;
   }
 
-  async #run({ key, openId, requestId }: Extract<GuardEffect, { type: 'run' }>): Promise<void> {
-    const { run, resolve, reject } = this.#pending.get(requestId)!;
-    this.#pending.delete(requestId);
-    const { handler, resource } = this.#opened.get(openId)!;
-    this.#inFlight++;
-    try {
-      resolve(await run(handler!, resource));
-    } catch (error) {
-      reject(error);
-      const held = fenceOfRefusal(error);
-      if (held !== null) {
-        this.#options.log.warn(
-          { key, held: held.toString() },
-          'the resource refuses our fence; giving it back',
-        );
-        this.#dispatch({ type: 'fenced', key, openId });
-      }
-    } finally {
-      this.#inFlight--;
-      if (!ownsOpening(this.#state, key, openId, this.#nowMs())) this.#metrics.overruns++;
-      this.#dispatch({ type: 'done', key, openId });
-    }
+  #holding(key: ResourceKey, fence: Fence, sessionId: SessionId): Holding {
+    return { pool: this.#options.session.pool, key, fence, sessionId };
   }
 
-  #reject({ key, requestId, reason }: Extract<GuardEffect, { type: 'reject' }>): void {
-    const { reject } = this.#pending.get(requestId)!;
-    this.#pending.delete(requestId);
-    if (reason.type === 'error') return reject(reason.error);
-    if (reason.type === 'too-many') {
-      return reject(
-        new HoldfastError('HF_UNAVAILABLE', 'too many requests wait for this key', { details: { key } }),
-      );
+  /** Asks under the session that is held, and again if another took its place meanwhile. */
+  async #underSession(ask: (sessionId: SessionId) => Promise<boolean>): Promise<boolean> {
+    for (let asked: SessionId | null = null; ;) {
+      const sessionId = this.session?.sessionId ?? null;
+      if (sessionId === null || sessionId === asked) return false;
+      asked = sessionId;
+      if (await ask(sessionId)) return true;
     }
-    this.#metrics.refusals++;
-    reject(notOwner(key));
   }
-}
-
-/** What a component throws with a code of ours is its answer; anything else is a failure to open. */
-function openFailure(key: ResourceKey, error: unknown): unknown {
-  if (error instanceof Error && 'code' in error && String(error.code).startsWith('HF_')) return error;
-  const reason = error instanceof Error ? error.message : String(error);
-  return new HoldfastError('HF_RESOURCE_OPEN_FAILED', `the resource could not be opened: ${reason}`, {
-    cause: error,
-    details: { key },
-  });
 }

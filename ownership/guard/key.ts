@@ -2,136 +2,68 @@
  * One key in a host, as a pure machine. `null` is a key that the host knows nothing of.
  *
  * ```
- *  null ─request─▶ verifying ─▶ opening ─▶ confirming ─▶ ready ─drain─▶ draining ─▶ closing ─▶ releasing ─▶ null
- *                                │   ▲
- *                        fenced  ▼   │
- *                               raising          discarding: an opening that nobody waits for any more; closed when it is done
+ *  null ─request─▶ verifying ─▶ opening ─▶ confirming ─▶ ready ─drain, hand-off─▶ draining ─▶ closing ─┬▶ releasing ────▶ null
+ *   │                            │   ▲                                                                 │      ▲ ┆ asked again
+ *   │                    fenced  ▼   │                                                                 └▶ transferring ─▶ null
+ *   │                           raising          discarding: an opening that nobody waits for any more;       ▲ ┆ asked again
+ *   └─hand-off─▶ transferring                                closed when it is done, then as after closing
  * ```
  *
  * What must hold:
  * - Between an `open` effect and its answer, and from there to the answer to `close`, no other `open` is asked for: the
  *   component never has a key open twice, also not across two sessions.
- * - Each opening that succeeded is closed exactly once, after the requests in flight unless ownership was lost.
+ * - Each opening that succeeded is closed exactly once, after the requests in flight unless ownership was lost, or a
+ *   hand-off took too long: then the right ends first.
+ * - A key is released or transferred only when nothing of it is open here.
  * - A request runs only in `ready`; it is answered by exactly one of `run` and `reject`.
  * - A key whose resource refuses our fence does not stay open: it is given back.
+ * - Whoever asked for a hand-off is told by `handed-off`, whatever comes in between.
  * - Answers carry the `openId` of what asked; one that belongs to something older changes nothing.
  */
 import type { Fence } from '#core';
+import type {
+  KeyEffect,
+  KeyEvent,
+  KeyOptions,
+  KeyState,
+  KeyStep,
+  Opening,
+  Rejection,
+  Verdict,
+  Waiter,
+} from './key-model.ts';
+import {
+  afterClosing,
+  close,
+  closeUnserved,
+  discard,
+  giveBack,
+  notOwner,
+  reject,
+  stepGiveUp,
+  stepHandOff,
+  stepHandOffLate,
+  stepLose,
+  stepSuspend,
+  to,
+  transfer,
+} from './leaving.ts';
 
-/** A request that waits for its turn. */
-export interface Waiter {
-  readonly requestId: number;
-  readonly fence: Fence;
-}
-
-interface Opening {
-  readonly openId: number;
-  readonly fence: Fence;
-  readonly hadOwner: boolean;
-  /** Openings tried so far, this one included. */
-  readonly tries: number;
-  readonly waiters: readonly Waiter[];
-}
-
-export type KeyState =
-  | {
-      readonly phase: 'verifying';
-      readonly openId: number;
-      readonly fence: Fence;
-      readonly waiters: readonly Waiter[];
-    }
-  | ({ readonly phase: 'opening' } & Opening)
-  | ({ readonly phase: 'raising' } & Opening)
-  | ({ readonly phase: 'confirming' } & Opening)
-  | {
-      readonly phase: 'ready';
-      readonly openId: number;
-      readonly fence: Fence;
-      readonly inFlight: number;
-      readonly waiters: readonly Waiter[];
-    }
-  | {
-      readonly phase: 'draining';
-      readonly openId: number;
-      readonly fence: Fence;
-      readonly inFlight: number;
-      readonly release: boolean;
-    }
-  /** `release` null: ownership is lost already, and requests that come under a new session may wait. */
-  | {
-      readonly phase: 'discarding' | 'closing';
-      readonly openId: number;
-      readonly fence: Fence;
-      readonly release: boolean | null;
-      readonly waiters: readonly Waiter[];
-    }
-  | { readonly phase: 'releasing'; readonly openId: number; readonly fence: Fence };
-
-/** What the directory says about the key, null: not mine. */
-export type Verdict = { readonly fence: Fence; readonly hadOwner: boolean } | null;
-
-export type KeyEvent =
-  | { readonly type: 'request'; readonly requestId: number; readonly fence: Fence }
-  | { readonly type: 'verified'; readonly openId: number; readonly verdict: Verdict }
-  | { readonly type: 'opened'; readonly openId: number }
-  /** The resource holds a fence (`held`) that is not below ours. */
-  | { readonly type: 'open-fenced'; readonly openId: number; readonly held: Fence; readonly error: unknown }
-  | { readonly type: 'raised'; readonly openId: number; readonly verdict: Verdict }
-  | { readonly type: 'confirmed'; readonly openId: number; readonly owned: boolean }
-  /** Verifying, opening, raising or confirming threw. */
-  | { readonly type: 'failed'; readonly openId: number; readonly error: unknown }
-  | { readonly type: 'done'; readonly openId: number }
-  /** A request was refused by the resource: it holds another fence than ours. */
-  | { readonly type: 'fenced'; readonly openId: number }
-  | { readonly type: 'closed'; readonly openId: number }
-  | { readonly type: 'released'; readonly openId: number }
-  | { readonly type: 'drain-key'; readonly release: boolean }
-  | { readonly type: 'lose' };
-
-export type Rejection =
-  | { readonly type: 'not-owner' }
-  | { readonly type: 'too-many' }
-  | { readonly type: 'error'; readonly error: unknown };
-
-export type KeyEffect =
-  | { readonly type: 'verify'; readonly openId: number }
-  | { readonly type: 'open'; readonly openId: number; readonly fence: Fence; readonly hadOwner: boolean }
-  | { readonly type: 'raise'; readonly openId: number; readonly above: Fence }
-  | { readonly type: 'confirm'; readonly openId: number; readonly fence: Fence }
-  | { readonly type: 'run'; readonly openId: number; readonly requestId: number }
-  | { readonly type: 'reject'; readonly requestId: number; readonly reason: Rejection }
-  /** `Resource.signal` aborts: the right to this opening is over. */
-  | { readonly type: 'end-right'; readonly openId: number }
-  | { readonly type: 'close'; readonly openId: number }
-  | { readonly type: 'release'; readonly openId: number; readonly fence: Fence };
-
-export interface KeyOptions {
-  /** Requests served at once; 0 means no bound. */
-  readonly concurrency: number;
-  /** An id that was never used before, for a new opening. */
-  readonly newOpenId: number;
-}
-
-export interface KeyStep {
-  readonly state: KeyState | null;
-  readonly effects: readonly KeyEffect[];
-}
+export type { KeyEffect, KeyEvent, KeyState, Waiter } from './key-model.ts';
 
 /** Openings in a row that may be refused by the resource's fence. */
 export const openTriesMax = 5;
 /** Requests that may wait for one key. */
 export const waitersMax = 1_000;
 
-const to = (state: KeyState | null, ...effects: KeyEffect[]): KeyStep => ({ state, effects });
-const reject = (waiters: readonly Waiter[], reason: Rejection): KeyEffect[] =>
-  waiters.map(({ requestId }) => ({ type: 'reject', requestId, reason }));
-const notOwner: Rejection = { type: 'not-owner' };
-
 export function stepKey(state: KeyState | null, event: KeyEvent, options: KeyOptions): KeyStep {
   if (event.type === 'request') return stepRequest(state, event, options);
+  if (event.type === 'hand-off') return stepHandOff(state, event, options);
   if (state === null) return to(null);
   if (event.type === 'lose') return stepLose(state);
-  if (event.type === 'drain-key') return stepDrain(state, event.release);
+  if (event.type === 'suspend') return stepSuspend(state);
+  if (event.type === 'drain-key') return stepGiveUp(state, { type: event.release ? 'release' : 'keep' });
+  if (event.type === 'hand-off-late') return stepHandOffLate(state);
   if (event.openId !== state.openId) return to(state);
   switch (state.phase) {
     case 'verifying':
@@ -148,6 +80,10 @@ export function stepKey(state: KeyState | null, event: KeyEvent, options: KeyOpt
       }
       if (event.type === 'failed')
         return fail(state.waiters, event.error, { type: 'end-right', openId: state.openId });
+      if (event.type === 'open-late') {
+        const over: KeyEffect = { type: 'end-right', openId: state.openId };
+        return discard(state, { type: 'late' }, [over, ...reject(state.waiters, { type: 'open-late' })]);
+      }
       if (event.type === 'open-fenced') {
         const over: KeyEffect = { type: 'end-right', openId: state.openId };
         if (state.tries >= openTriesMax) return fail(state.waiters, event.error, over);
@@ -170,11 +106,11 @@ export function stepKey(state: KeyState | null, event: KeyEvent, options: KeyOpt
     case 'ready':
       if (event.type === 'done') return finishInReady(state);
       // What is open here can never be of use again. Given back, it is claimed anew, under a higher fence.
-      return event.type === 'fenced' ? stepDrain(state, true) : to(state);
+      return event.type === 'fenced' ? stepGiveUp(state, { type: 'release' }) : to(state);
     case 'draining': {
       if (event.type !== 'done') return to(state);
       const inFlight = oneLess(state.inFlight);
-      return inFlight > 0 ? to({ ...state, inFlight }) : close(state, state.release);
+      return inFlight > 0 ? to({ ...state, inFlight }) : close(state, state.after);
     }
     case 'discarding':
       if (event.type === 'opened') {
@@ -185,7 +121,17 @@ export function stepKey(state: KeyState | null, event: KeyEvent, options: KeyOpt
     case 'closing':
       return event.type === 'closed' ? settle(state, options) : to(state);
     case 'releasing':
+      if (event.type === 'unanswered') return giveBack(state, state.attempt + 1, []);
       return event.type === 'released' ? to(null) : to(state);
+    case 'transferring':
+      // Asking again is safe: had it been done, the fence would not be ours any more, and nothing is changed.
+      if (event.type === 'unanswered') return transfer(state, state.to, state.attempt + 1, []);
+      if (event.type !== 'transferred') return to(state);
+      return to(null, {
+        type: 'handed-off',
+        moved: event.outcome.held,
+        claim: event.outcome.held ? event.outcome.claim : null,
+      });
   }
 }
 
@@ -201,7 +147,7 @@ function stepRequest(
     case 'ready': {
       if (fence > state.fence) {
         // The directory gave the key out anew behind our back (somebody released it): what is open here is outdated.
-        const drained = stepDrain(state, false);
+        const drained = stepGiveUp(state, { type: 'keep' });
         return to(drained.state, ...drained.effects, ...reject([waiter], notOwner));
       }
       const free = options.concurrency === 0 || state.inFlight < options.concurrency;
@@ -215,10 +161,12 @@ function stepRequest(
     }
     case 'draining':
     case 'releasing':
+    case 'transferring':
       return refuse(notOwner);
     case 'discarding':
     case 'closing':
-      if (state.release !== null) return refuse(notOwner);
+      if (state.after.type === 'late') return refuse({ type: 'open-late' });
+      if (state.after.type !== 'lost') return refuse(notOwner);
       break;
     case 'verifying':
     case 'opening':
@@ -228,59 +176,6 @@ function stepRequest(
   }
   if (state.waiters.length >= waitersMax) return refuse({ type: 'too-many' });
   return to({ ...state, waiters: [...state.waiters, waiter] });
-}
-
-function stepLose(state: KeyState): KeyStep {
-  const over: KeyEffect = { type: 'end-right', openId: state.openId };
-  switch (state.phase) {
-    case 'verifying':
-    case 'raising':
-      return to(null, ...reject(state.waiters, notOwner));
-    case 'opening':
-      return discard(state, null, [over, ...reject(state.waiters, notOwner)]);
-    case 'confirming':
-    case 'ready':
-      return close(state, null, [over, ...reject(state.waiters, notOwner)]);
-    case 'draining':
-      return close(state, null, [over]);
-    case 'discarding':
-    case 'closing': {
-      const rejections = reject(state.waiters, notOwner);
-      return to({ ...state, release: null, waiters: [] }, over, ...rejections);
-    }
-    case 'releasing':
-      return to(null);
-  }
-}
-
-function stepDrain(state: KeyState, release: boolean): KeyStep {
-  const { openId } = state;
-  switch (state.phase) {
-    case 'verifying':
-    case 'raising': {
-      const rejections = reject(state.waiters, notOwner);
-      return release ? giveBack(state, rejections) : to(null, ...rejections);
-    }
-    case 'opening':
-      return discard(state, release, reject(state.waiters, notOwner));
-    case 'confirming':
-      return close(state, release, reject(state.waiters, notOwner));
-    case 'ready': {
-      // Those that wait for a turn have not begun: another owner can serve them just as well.
-      const rejections = reject(state.waiters, notOwner);
-      const { fence, inFlight } = state;
-      if (inFlight === 0) return close(state, release, rejections);
-      return to({ phase: 'draining', openId, fence, inFlight, release }, ...rejections);
-    }
-    case 'discarding':
-    case 'closing':
-      // Planned already, or lost: then there is nothing of the present session but those who wait.
-      if (state.waiters.length === 0) return to(state);
-      return to({ ...state, waiters: [] }, ...reject(state.waiters, notOwner));
-    case 'draining':
-    case 'releasing':
-      return to(state);
-  }
 }
 
 /** Nothing is open; asks the directory whether the key is ours. */
@@ -317,34 +212,11 @@ function finishInReady(state: Extract<KeyState, { phase: 'ready' }>): KeyStep {
   return to({ ...state, waiters }, { type: 'run', openId: state.openId, requestId: next.requestId });
 }
 
-function close(
-  state: { openId: number; fence: Fence },
-  release: boolean | null,
-  effects: KeyEffect[] = [],
-): KeyStep {
-  const { openId, fence } = state;
-  return to({ phase: 'closing', openId, fence, release, waiters: [] }, ...effects, { type: 'close', openId });
-}
-
-/** Opened, but not to be served. */
-function closeUnserved(state: Opening, effects: KeyEffect[]): KeyStep {
-  return close(state, null, [{ type: 'end-right', openId: state.openId }, ...effects]);
-}
-
-function discard(state: Opening, release: boolean | null, effects: KeyEffect[]): KeyStep {
-  const { openId, fence } = state;
-  return to({ phase: 'discarding', openId, fence, release, waiters: [] }, ...effects);
-}
-
-function giveBack(state: { openId: number; fence: Fence }, effects: readonly KeyEffect[]): KeyStep {
-  const { openId, fence } = state;
-  return to({ phase: 'releasing', openId, fence }, ...effects, { type: 'release', openId, fence });
-}
-
 /** Closed, or never opened: what comes after. */
 function settle(state: Extract<KeyState, { phase: 'discarding' | 'closing' }>, options: KeyOptions): KeyStep {
   const over: KeyEffect = { type: 'end-right', openId: state.openId };
-  if (state.release === true) return giveBack(state, [over]);
+  const { after } = state;
+  if (after.type !== 'lost' && after.type !== 'late') return afterClosing(state, after, [over]);
   if (state.waiters.length === 0) return to(null, over);
   const next = verify(state.waiters, options);
   return to(next.state, over, ...next.effects);

@@ -8,91 +8,39 @@
  *                   │  ▼             │ └──────▶ ending ◀──────┘                 │
  *                  waiting ◀─────────┘            └── emptied ──────────────────┘ (or ended, if there is no session)
  *                          (lost: opens anew)          drain and abort before there is a session: ending
+ *
+ *   live ── the store forgot; or it is silent or says "over", and `serveFenced` ──▶ resuming ── granted ──▶ live (or draining)
+ *                                                                                  └── refused, too late: lost
  * ```
  *
  * What must hold:
  * - The local deadline counts from *before* the request that the directory granted was sent, less a margin. So it passes
  *   before the session can expire there, and it never moves back.
- * - Nothing brings a session back whose deadline has passed, not even an answer to a renewal that comes then.
+ * - Nothing brings a session back whose deadline has passed, not even an answer to a renewal that comes then. What may go on is
+ *   what a new session was granted for: keys that nobody can have got since (`resuming`).
+ * - Past the deadline nothing is served, but for `serveFenced` while the directory is silent: then commits are kept apart by their
+ *   fences alone. When it has said that the session is over, nothing is served until it says what may be kept.
  * - A renewal that fails or stays unanswered changes nothing: the deadline stands.
  * - The session is closed in the directory only after everything that was open under it has been closed.
  */
 import type { SessionId } from '#core';
+import type {
+  HeldSession,
+  ResumeCause,
+  SessionEffect,
+  SessionEvent,
+  SessionState,
+  SessionStep,
+  SessionTiming,
+} from './session-model.ts';
 
-/** A session as the host believes in it. */
-export interface HeldSession {
-  readonly sessionId: SessionId;
-  readonly ttlMs: number;
-  /** When the host stops by itself. */
-  readonly deadlineMs: number;
-  readonly renewAtMs: number;
-  /** When the renewal under way was sent, null while there is none. */
-  readonly renewalSentAtMs: number | null;
-}
-
-export type SessionState =
-  | { readonly phase: 'idle' }
-  | { readonly phase: 'opening'; readonly attempt: number; readonly sentAtMs: number }
-  | { readonly phase: 'waiting'; readonly attempt: number; readonly retryAtMs: number }
-  | { readonly phase: 'live'; readonly held: HeldSession }
-  /** `marking`: the directory is being told. `releasing`: keys are handed back one by one. `closing`: closed, not handed back. */
-  | {
-      readonly phase: 'draining';
-      readonly held: HeldSession;
-      readonly mode: 'marking' | 'releasing' | 'closing';
-    }
-  /** Everything is being closed at once. `sessionId` is null when the session is over anyway. */
-  | { readonly phase: 'ending'; readonly sessionId: SessionId | null }
-  | { readonly phase: 'closing'; readonly sessionId: SessionId }
-  | { readonly phase: 'ended' };
-
-export type SessionEvent =
-  | { readonly type: 'start' }
-  /** Time has passed; also sent before every other event. */
-  | { readonly type: 'tick' }
-  | {
-      readonly type: 'session-opened';
-      readonly sessionId: SessionId;
-      readonly sentAtMs: number;
-      readonly expiresInMs: number;
-    }
-  | { readonly type: 'session-open-failed'; readonly sentAtMs: number }
-  | {
-      readonly type: 'session-renewed';
-      readonly sessionId: SessionId;
-      readonly sentAtMs: number;
-      readonly alive: boolean;
-      readonly expiresInMs: number;
-    }
-  | { readonly type: 'session-renewal-failed'; readonly sessionId: SessionId; readonly sentAtMs: number }
-  | { readonly type: 'drain' }
-  /** The directory's answer to marking; `alive` null when it gave none. */
-  | { readonly type: 'session-marked'; readonly sessionId: SessionId; readonly alive: boolean | null }
-  /** No key is left. */
-  | { readonly type: 'emptied' }
-  /** Closing it in the directory was answered, or failed: then it expires by itself. */
-  | { readonly type: 'session-closed'; readonly sessionId: SessionId }
-  | { readonly type: 'abort' };
-
-export type SessionEffect =
-  | { readonly type: 'open-session'; readonly sentAtMs: number }
-  | { readonly type: 'renew-session'; readonly sessionId: SessionId; readonly sentAtMs: number }
-  | { readonly type: 'mark-draining'; readonly sessionId: SessionId }
-  | { readonly type: 'close-session'; readonly sessionId: SessionId }
-  /** A session that was granted too late to be used: nothing was opened under it. */
-  | { readonly type: 'discard-session'; readonly sessionId: SessionId }
-  /** To the keys: nothing is owned any more. */
-  | { readonly type: 'lose-keys' }
-  /** To the keys: finish, close, and hand back if `release`. */
-  | { readonly type: 'drain-keys'; readonly release: boolean }
-  | { readonly type: 'session-lost'; readonly sessionId: SessionId }
-  | { readonly type: 'finished' };
-
-export interface SessionTiming {
-  readonly ttlMs: number;
-  /** How much earlier than the directory the host stops. */
-  readonly marginMs: number;
-}
+export type {
+  HeldSession,
+  SessionEffect,
+  SessionEvent,
+  SessionState,
+  SessionTiming,
+} from './session-model.ts';
 
 /**
  * The usual margin: 5 % for clocks of different rates, and 20 ms for the boot clock's tick of 10 ms and the way from a check
@@ -102,11 +50,6 @@ export const marginOf = (ttlMs: number): number => 20 + ttlMs * 0.05;
 
 const pauseMsMin = 20;
 const retryMs = { first: 50, max: 1_000 };
-
-export interface SessionStep {
-  readonly state: SessionState;
-  readonly effects: readonly SessionEffect[];
-}
 
 const stay = (state: SessionState, ...effects: SessionEffect[]): SessionStep => ({ state, effects });
 
@@ -119,6 +62,13 @@ export function stepSession(
   if (event.type === 'session-opened' && !(state.phase === 'opening' && state.sentAtMs === event.sentAtMs)) {
     return stay(state, { type: 'discard-session', sessionId: event.sessionId });
   }
+  if (
+    event.type === 'session-resumed' &&
+    !(state.phase === 'resuming' && state.sentAtMs === event.sentAtMs)
+  ) {
+    const next = answersLate(state, event) ? open(state.attempt + 1, nowMs) : stay(state);
+    return stay(next.state, { type: 'discard-session', sessionId: event.sessionId }, ...next.effects);
+  }
   switch (state.phase) {
     case 'idle':
       if (event.type === 'start') return open(1, nowMs);
@@ -126,17 +76,20 @@ export function stepSession(
     case 'opening':
       if (event.type === 'session-opened') return opened(state.attempt, event, nowMs, timing);
       if (event.type === 'session-open-failed' && event.sentAtMs === state.sentAtMs) {
-        const retryAtMs = nowMs + Math.min(retryMs.first * 2 ** (state.attempt - 1), retryMs.max);
+        const retryAtMs = nowMs + pauseAfter(state.attempt);
         return stay({ phase: 'waiting', attempt: state.attempt, retryAtMs });
       }
       return endsWithoutSession(event) ? stay(withoutSession) : stay(state);
     case 'waiting':
       if (event.type === 'tick' && nowMs >= state.retryAtMs) return open(state.attempt + 1, nowMs);
+      if (event.type === 'session-resume-failed' && answersLate(state, event)) return open(1, nowMs);
       return endsWithoutSession(event) ? stay(withoutSession) : stay(state);
     case 'live':
       return stepLive(state, event, nowMs, timing);
     case 'draining':
       return stepDraining(state, event, nowMs, timing);
+    case 'resuming':
+      return stepResuming(state, event, nowMs, timing);
     case 'ending':
       if (event.type !== 'emptied') return stay(state);
       return state.sessionId === null ? finished() : close(state.sessionId);
@@ -153,12 +106,15 @@ export function holds(
   state: SessionState,
   nowMs: number,
 ): state is Extract<SessionState, { held: HeldSession }> {
-  return (state.phase === 'live' || state.phase === 'draining') && nowMs < state.held.deadlineMs;
+  if (state.phase === 'live' || state.phase === 'draining') return nowMs < state.held.deadlineMs;
+  if (state.phase !== 'resuming') return false;
+  return state.cause === 'silent' || (state.cause === 'forgotten' && nowMs < state.held.deadlineMs);
 }
 
 /** When the machine wants a `tick`, null if never. */
 export function sessionWakeMs(state: SessionState, timing: SessionTiming): number | null {
   if (state.phase === 'waiting') return state.retryAtMs;
+  if (state.phase === 'resuming') return resumeWakeMs(state);
   if (state.phase !== 'live' && state.phase !== 'draining') return null;
   const { deadlineMs, renewAtMs, renewalSentAtMs } = state.held;
   return Math.min(deadlineMs, renewalSentAtMs === null ? renewAtMs : renewalSentAtMs + timing.ttlMs / 3);
@@ -171,16 +127,16 @@ function stepLive(
   timing: SessionTiming,
 ): SessionStep {
   const { held } = state;
-  if (isOver(held, event, nowMs)) {
-    const next = open(1, nowMs);
-    return stay(next.state, ...lost(held), ...next.effects);
+  const cause = causeOfLoss(held, event, nowMs);
+  if (cause) {
+    const resumes = cause === 'forgotten' || timing.onAuthorityLoss === 'serveFenced';
+    if (!resumes) return loseAndOpen(held, nowMs);
+    const next = resume(held, { cause, attempt: 1, drain: false }, nowMs);
+    return cause === 'over' ? stay(next.state, { type: 'suspend-keys' }, ...next.effects) : next;
   }
   switch (event.type) {
     case 'drain':
-      return stay(
-        { phase: 'draining', held, mode: 'marking' },
-        { type: 'mark-draining', sessionId: held.sessionId },
-      );
+      return drain(held);
     case 'abort':
       return stay({ phase: 'ending', sessionId: held.sessionId }, { type: 'lose-keys' });
     default: {
@@ -198,7 +154,8 @@ function stepDraining(
 ): SessionStep {
   const { held, mode } = state;
   const gone = event.type === 'session-marked' && event.sessionId === held.sessionId && event.alive === false;
-  if (gone || isOver(held, event, nowMs)) return stay({ phase: 'ending', sessionId: null }, ...lost(held));
+  if (gone || causeOfLoss(held, event, nowMs))
+    return stay({ phase: 'ending', sessionId: null }, ...lost(held));
   switch (event.type) {
     case 'session-marked': {
       if (mode !== 'marking' || event.sessionId !== held.sessionId) return stay(state);
@@ -220,9 +177,97 @@ function stepDraining(
   }
 }
 
-function isOver(held: HeldSession, event: SessionEvent, nowMs: number): boolean {
-  if (nowMs >= held.deadlineMs) return true;
-  return event.type === 'session-renewed' && event.sessionId === held.sessionId && !event.alive;
+function stepResuming(
+  state: Extract<SessionState, { phase: 'resuming' }>,
+  event: SessionEvent,
+  nowMs: number,
+  timing: SessionTiming,
+): SessionStep {
+  const { held, attempt } = state;
+  let { cause } = state;
+  if (nowMs >= held.deadlineMs && cause !== 'silent') {
+    const stops = cause === 'over' || timing.onAuthorityLoss !== 'serveFenced';
+    if (stops) return giveUpResuming(state, nowMs, timing);
+    cause = 'silent';
+  }
+  const waiting = { ...state, cause };
+  switch (event.type) {
+    case 'tick':
+      if (state.sentAtMs !== null || nowMs < state.retryAtMs) return stay(waiting);
+      return resume(held, { cause, attempt: attempt + 1, drain: state.drain }, nowMs);
+    case 'session-resumed': {
+      const { sessionId, refused } = event;
+      const deadlineMs = deadlineOf(event, timing);
+      if (nowMs >= deadlineMs) {
+        // It will have to do without: the next one takes over what this one was granted.
+        return resume(held, { cause, attempt: attempt + 1, drain: state.drain }, nowMs);
+      }
+      const next = freshlyHeld(sessionId, deadlineMs, nowMs, timing);
+      const after = state.drain ? drain(next) : stay({ phase: 'live', held: next });
+      return stay(
+        after.state,
+        { type: 'session-switched', from: held.sessionId, sessionId },
+        { type: 'keep-keys', refused },
+        ...after.effects,
+      );
+    }
+    case 'session-resume-failed':
+      if (event.sentAtMs !== state.sentAtMs) return stay(waiting);
+      if (event.refused) return giveUpResuming({ ...state, sentAtMs: null }, nowMs, timing);
+      return stay({ ...waiting, sentAtMs: null, retryAtMs: nowMs + pauseAfter(attempt) });
+    case 'drain':
+      return stay({ ...waiting, drain: true });
+    case 'abort':
+      return stay(
+        { phase: 'ending', sessionId: cause === 'silent' ? held.sessionId : null },
+        { type: 'lose-keys' },
+      );
+    default:
+      return stay(waiting);
+  }
+}
+
+function resume(
+  held: HeldSession,
+  facts: { cause: ResumeCause; attempt: number; drain: boolean },
+  nowMs: number,
+): SessionStep {
+  return stay(
+    { phase: 'resuming', held, ...facts, sentAtMs: nowMs, retryAtMs: nowMs },
+    { type: 'resume-session', sessionId: held.sessionId, sentAtMs: nowMs },
+  );
+}
+
+function giveUpResuming(
+  { held, drain: ends, sentAtMs }: Extract<SessionState, { phase: 'resuming' }>,
+  nowMs: number,
+  timing: SessionTiming,
+): SessionStep {
+  if (ends) return stay(withoutSession, ...lost(held));
+  if (sentAtMs === null) return loseAndOpen(held, nowMs);
+  const retryAtMs = nowMs + timing.ttlMs;
+  return stay({ phase: 'waiting', attempt: 0, retryAtMs, resumeSentAtMs: sentAtMs }, ...lost(held));
+}
+
+function answersLate(
+  state: SessionState,
+  { sentAtMs }: { sentAtMs: number },
+): state is Extract<SessionState, { phase: 'waiting' }> {
+  return state.phase === 'waiting' && state.resumeSentAtMs === sentAtMs;
+}
+
+function resumeWakeMs(state: Extract<SessionState, { phase: 'resuming' }>): number | null {
+  const { sentAtMs, retryAtMs, cause, held } = state;
+  const retry = sentAtMs === null ? retryAtMs : Infinity;
+  const wake = Math.min(retry, cause === 'silent' ? Infinity : held.deadlineMs);
+  return wake === Infinity ? null : wake;
+}
+
+/** Why the session is over for this host, null while it is not. */
+function causeOfLoss(held: HeldSession, event: SessionEvent, nowMs: number): ResumeCause | null {
+  if (nowMs >= held.deadlineMs) return 'silent';
+  if (event.type !== 'session-renewed' || event.sessionId !== held.sessionId || event.alive) return null;
+  return event.forgotten ? 'forgotten' : 'over';
 }
 
 function stepRenewal(
@@ -273,9 +318,29 @@ function opened(
     const next = open(attempt + 1, nowMs);
     return stay(next.state, { type: 'discard-session', sessionId: event.sessionId }, ...next.effects);
   }
-  const { sessionId } = event;
+  return stay({ phase: 'live', held: freshlyHeld(event.sessionId, deadlineMs, nowMs, timing) });
+}
+
+function freshlyHeld(
+  sessionId: SessionId,
+  deadlineMs: number,
+  nowMs: number,
+  timing: SessionTiming,
+): HeldSession {
   const fresh = { sessionId, ttlMs: timing.ttlMs, deadlineMs, renewAtMs: nowMs, renewalSentAtMs: null };
-  return stay({ phase: 'live', held: paced(fresh, nowMs, nowMs) });
+  return paced(fresh, nowMs, nowMs);
+}
+
+function drain(held: HeldSession): SessionStep {
+  return stay(
+    { phase: 'draining', held, mode: 'marking' },
+    { type: 'mark-draining', sessionId: held.sessionId },
+  );
+}
+
+function loseAndOpen(held: HeldSession, nowMs: number): SessionStep {
+  const next = open(1, nowMs);
+  return stay(next.state, ...lost(held), ...next.effects);
 }
 
 function open(attempt: number, nowMs: number): SessionStep {
@@ -288,6 +353,10 @@ function close(sessionId: SessionId): SessionStep {
 
 function lost(held: HeldSession): SessionEffect[] {
   return [{ type: 'session-lost', sessionId: held.sessionId }, { type: 'lose-keys' }];
+}
+
+function pauseAfter(attempt: number): number {
+  return Math.min(retryMs.first * 2 ** (attempt - 1), retryMs.max);
 }
 
 function finished(): SessionStep {

@@ -19,7 +19,19 @@ const launch = {
   logLevel: 'info',
 };
 
+const redis = {
+  kind: 'redis',
+  urls: ['redis://:hunter4@a'],
+  prefix: 'holdfast:{test}:',
+  sessionTtlMs: 5_000,
+};
+
 describe('component-host launch', () => {
+  it('takes a store on this machine or on Redis', () => {
+    const onRedis = { ...launch, coordination: redis };
+    assert.deepEqual(parseLaunch(onRedis), onRedis);
+  });
+
   it('reads one line that comes in pieces, without waiting for the end of the input', async () => {
     const input = new PassThrough();
     const read = readLaunch(input, createFakeSystem(), 1_000);
@@ -56,6 +68,8 @@ describe('component-host launch', () => {
       {},
       { ...launch, firstPort: 'hunter2' },
       { ...launch, coordination: null },
+      { ...launch, coordination: { ...redis, urls: [] } },
+      { ...launch, coordination: { ...redis, urls: ['hunter4'] } },
     ]) {
       assert.throws(
         () => parseLaunch(document),

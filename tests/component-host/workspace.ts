@@ -116,6 +116,8 @@ export function configuration(
     sessionTtlMs: 5_000,
     capacity: 1,
     concurrency: 0,
+    idleMs: 0,
+    onAuthorityLoss: 'stop',
     ...change,
   };
 }

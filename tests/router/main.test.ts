@@ -33,7 +33,12 @@ describe('router package', () => {
       settings: { port } satisfies Settings,
       log: silent,
       reportHealth: report => health.push(report),
-      cluster: { clusterName: 'test', secret, coordination: fixture.coordination },
+      cluster: {
+        clusterName: 'test',
+        secret,
+        coordination: fixture.coordination,
+        address: { kind: 'embedded', socketPath: '/nowhere' },
+      },
     } as Partial<ComponentContext> as ComponentContext);
     await component.start(new AbortController().signal);
     try {

@@ -37,6 +37,12 @@ export interface Host {
   processId: ProcessId;
   sessionId: SessionId;
   server: Server;
+  /** Requests that came over the channel, those that it refused too. */
+  asked: number;
+  /** Keys that it is handing off: it refuses them. */
+  givingAway: Set<string>;
+  /** Keys that requests are executed for now, as often as there are such requests. */
+  busy: Map<string, number>;
   /** `method target` of each request that it executed. */
   executed: string[];
   /** The process dies: connections break, the port refuses. Its session lives on until it is ended. */
@@ -143,6 +149,9 @@ async function startHost(
     processId: options.name as ProcessId,
     sessionId,
     server,
+    asked: 0,
+    givingAway: new Set(),
+    busy: new Map(),
     executed: [],
     kill() {
       server.close();
@@ -166,14 +175,25 @@ async function startHost(
       headers[CHANNEL_HEADERS.session] === sessionId &&
       (claim === 'unknown' ||
         claim === null ||
-        (claim.sessionId === sessionId && String(claim.fence) === headers[CHANNEL_HEADERS.fence]));
+        (claim.sessionId === sessionId &&
+          String(claim.fence) === headers[CHANNEL_HEADERS.fence] &&
+          !host.givingAway.has(claim.key)));
+    host.asked += 1;
     if (!right || (claim === null && options.ownsResources)) {
       request.resume();
-      response.writeHead(421, { 'content-type': 'application/json' });
+      response.writeHead(421, { 'content-type': 'application/json', [CHANNEL_HEADERS.refused]: 'not-owner' });
       return void response.end(JSON.stringify({ statusCode: 421, code: 'HF_NOT_OWNER', message: 'no' }));
     }
     host.executed.push(`${request.method} ${request.url}`);
-    await options.handler(request, response, host);
+    const key = String(headers[CHANNEL_HEADERS.resource]);
+    host.busy.set(key, (host.busy.get(key) ?? 0) + 1);
+    try {
+      await options.handler(request, response, host);
+    } finally {
+      const left = host.busy.get(key)! - 1;
+      if (left > 0) host.busy.set(key, left);
+      else host.busy.delete(key);
+    }
   }
   return host;
 }

@@ -3,8 +3,7 @@
  * the requests in flight if the host closed it itself; else soon, because from a dead or fenced host no answer comes,
  * and without this a vanished node would cost its TCP timeout.
  */
-import type { Dispatcher } from 'undici';
-import Pool from 'undici/lib/dispatcher/pool.js';
+import type { Dispatcher, Pool } from 'undici';
 import type { ProcessId, SessionId, System } from '#core';
 
 export interface Upstream {
@@ -12,7 +11,7 @@ export interface Upstream {
   readonly processId: ProcessId;
   readonly channelKey: string;
   readonly dispatcher: Dispatcher;
-  /** Requests that this router has at the host now. */
+  /** Requests that this process has at the host now. */
   inFlight: number;
 }
 
@@ -28,7 +27,12 @@ export interface Upstreams {
 
 export interface UpstreamsDeps {
   system: System;
+  /** Makes undici's pool: handed in, so that who only names this folder does not load it. */
+  connect: (address: string, options: Pool.Options) => Dispatcher;
+  /** From the request sent to the first byte of the response. */
   ownerTimeoutMs: number;
+  /** Connections to one host; null: as many as there are requests at once. */
+  connectionsMax: number | null;
   channelKeyOf: (sessionId: SessionId) => string;
 }
 
@@ -51,9 +55,9 @@ export function createUpstreams(deps: UpstreamsDeps): Upstreams {
     get({ sessionId, processId, address }) {
       let upstream = live.get(sessionId);
       if (!upstream) {
-        const dispatcher = new Pool(address, {
-          // As many connections as requests: the router bounds requests, and a long stream must not block others.
-          connections: null,
+        const dispatcher = deps.connect(address, {
+          connections: deps.connectionsMax,
+          // One request at a time on each connection: a long stream must not block others.
           pipelining: 1,
           connectTimeout: connectTimeoutMs,
           headersTimeout: deps.ownerTimeoutMs,

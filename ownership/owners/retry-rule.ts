@@ -4,10 +4,21 @@
  */
 
 /**
- * `not-owner`: the host said 421, so it did not execute anything. `unreachable`: nothing was sent. `broken`: the
+ * `not-owner`: the guard of a host refused, so nothing was executed. `unreachable`: nothing was sent. `broken`: the
  * connection ended after something was sent. `timeout`: the owner did not begin to answer in time.
  */
 export type Failure = 'not-owner' | 'unreachable' | 'broken' | 'timeout';
+
+/** How an attempt failed, from undici's error. `sent`: a connection took the request. `invalid`: it cannot be put on the wire. */
+export function failureOf(
+  cause: Error,
+  { sent }: { sent: boolean },
+): Exclude<Failure, 'not-owner'> | 'invalid' {
+  const { code } = cause as { code?: unknown };
+  if (code === 'UND_ERR_INVALID_ARG') return 'invalid';
+  if (!sent) return 'unreachable';
+  return code === 'UND_ERR_HEADERS_TIMEOUT' ? 'timeout' : 'broken';
+}
 
 export interface RetryFacts {
   failure: Failure;
@@ -56,7 +67,15 @@ export function decide(facts: RetryFacts): Decision {
   }
 }
 
-/** Pause before the next look at the directory, milliseconds; events cut it short. */
-export function backoffMs(tries: number): number {
+/**
+ * What a look for the owner found that calls for another one. `same-right`: the directory names the very right that has just
+ * failed; `refused` if the host itself said no, which happens only when an event about the key or its session is on its way.
+ */
+export type Fruitless = 'nobody' | 'same-right' | 'refused' | 'paused' | 'recovering' | 'unavailable';
+
+/** Pause before the next look, milliseconds; events cut it short, and some are sure to come. */
+export function pauseMs(why: Fruitless, tries: number): number {
+  if (why === 'paused') return 1_000;
+  if (why === 'refused') return 500;
   return Math.min(250, 20 * 2 ** Math.min(tries, 4));
 }
