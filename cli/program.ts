@@ -55,14 +55,20 @@ export async function runProgram(words: readonly string[], environment: Environm
       '--token-file <file>',
       'file with the cluster secret (default: token in the nearest .holdfast above --data)',
     )
+    .option(
+      '--coordination-file <file>',
+      'file (0600) with the address of the coordination store (default: what bootstrap hands over, or the embedded one)',
+    )
     .option('--stop-hosts', 'stop its hosts with it, instead of leaving them for the next agent to adopt')
     .action(async options => {
       const { runNode } = await import('./commands/node.ts');
       exitCode = await runNode(options, environment);
     });
-  add('bootstrap', 'Start the node manager of a cluster on one of its nodes.', [
-    'holdfast bootstrap --settings cluster-settings.json --node http://10.0.0.4:5100 --token-file token',
-  ])
+  add(
+    'bootstrap',
+    'Hand the nodes of a cluster their coordination store, and start its node manager on one of them.',
+    ['holdfast bootstrap --settings cluster-settings.json --node http://10.0.0.4:5100 --token-file token'],
+  )
     .requiredOption('--settings <file>', 'settings of the cluster')
     .requiredOption('--node <uri>', 'URI of the API of the node that shall run it')
     .option('--token-file <file>', 'file with the cluster secret (default: the nearest .holdfast/token)')
@@ -118,6 +124,56 @@ export async function runProgram(words: readonly string[], environment: Environm
       const { runLogs } = await import('./commands/logs.ts');
       await runLogs(target, options, environment);
     });
+  const keyCommand = (usage: string, description: string, example: string) =>
+    connected(
+      key
+        .command(usage)
+        .description(description)
+        .addHelpText('after', `\nExample:\n  ${example}`)
+        .option('--instance <id>', 'the instance, where several have a key of that name'),
+    ).option('--json', 'answer with JSON');
+  const key = program
+    .command('key')
+    .description('Show, move, release, pause and resume single keys.')
+    .addHelpText('after', '\nExample:\n  holdfast key move /db/customers --to node-2');
+  keyCommand('show <key>', 'Show who owns a key.', 'holdfast key show /db/customers').action(
+    async (name: string, options) => {
+      const { showKey } = await import('./commands/key.ts');
+      await showKey(name, options, environment);
+    },
+  );
+  keyCommand(
+    'move <key>',
+    'Hand a key to another host without failing a request.',
+    'holdfast key move /db/customers --to node-2',
+  )
+    .option('--to <where>', 'a processId or the name of a node (default: the host with the least keys)')
+    .action(async (name: string, options) => {
+      const { moveKey } = await import('./commands/key.ts');
+      await moveKey(name, options, environment);
+    });
+  keyCommand(
+    'release <key>',
+    'Make the owner close a key and give it back.',
+    'holdfast key release /db/customers',
+  ).action(async (name: string, options) => {
+    const { releaseKey } = await import('./commands/key.ts');
+    await releaseKey(name, options, environment);
+  });
+  keyCommand(
+    'pause <key>',
+    'Close a key and let nobody own it; requests for it wait.',
+    'holdfast key pause /db/customers',
+  ).action(async (name: string, options) => {
+    const { pauseKey } = await import('./commands/key.ts');
+    await pauseKey(name, options, environment);
+  });
+  keyCommand('resume <key>', 'Let a paused key be owned again.', 'holdfast key resume /db/customers').action(
+    async (name: string, options) => {
+      const { resumeKey } = await import('./commands/key.ts');
+      await resumeKey(name, options, environment);
+    },
+  );
 
   const tokenFile = new Option(
     '--token-file <file>',

@@ -1,7 +1,9 @@
 /** Typed REST clients of the node API and the master API, for the cli, the node manager and tests. */
 export type { ConnectionOptions, Zip } from './http.ts';
+export { createHostClient, type HandOffRequest, type HostClient } from './host-client.ts';
 export {
   createMasterClient,
+  type KeyPause,
   type MasterClient,
   type MasterPackage,
   type MasterUpload,

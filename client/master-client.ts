@@ -48,6 +48,13 @@ export interface SyncOutcome {
   failed: { action: string; message: string }[];
 }
 
+/** What became of pausing or resuming a key. */
+export interface KeyPause {
+  key: string;
+  instanceId: string;
+  paused: boolean;
+}
+
 export interface MasterClient {
   readonly uri: string;
   status(): Promise<MasterStatus>;
@@ -78,14 +85,24 @@ export interface MasterClient {
   undrain(networkName: string): Promise<void>;
   /** Rolling restart of all copies. */
   restart(instanceId: string): Promise<void>;
-  move(key: string, options?: { instance?: string; to?: string }): Promise<void>;
-  release(key: string, options?: { instance?: string }): Promise<void>;
+  /** Hands a key to another host. `to`: a processId or the name of a node; without it to the host with the least keys. */
+  move(
+    key: string,
+    options?: { instance?: string; to?: string },
+  ): Promise<{ moved: boolean; resource: ResourceInfo | null }>;
+  /** Makes the owner give the key back. */
+  release(key: string, options?: { instance?: string }): Promise<{ released: boolean }>;
+  /** Lets nobody own the key until it is resumed. */
+  pause(key: string, options?: { instance?: string }): Promise<KeyPause>;
+  resume(key: string, options?: { instance?: string }): Promise<KeyPause>;
   events(signal: AbortSignal): AsyncIterable<ApiEvent>;
   /** Whether the API is ready; false also when nobody answers. */
   ready(): Promise<boolean>;
 }
 
 const syncTimeoutMs = 120_000;
+/** A key leaves its host when its requests are through, or their time is. */
+const keyTimeoutMs = 20_000;
 
 /** Every call has a deadline and throws HoldfastError: the master's own, or HF_NODE_UNREACHABLE. */
 export function createMasterClient(options: ConnectionOptions): MasterClient {
@@ -135,9 +152,17 @@ export function createMasterClient(options: ConnectionOptions): MasterClient {
     undrain: networkName => json('POST', master('nodes', networkName, 'undrain')),
     restart: instanceId => json('POST', master('instances', instanceId, 'restart')),
     move: (key, { instance, to } = {}) =>
-      json('POST', master('resources', key, 'move'), { query: { instance }, json: { to } }),
+      json('POST', master('resources', key, 'move'), {
+        query: { instance },
+        json: { to },
+        timeoutMs: keyTimeoutMs,
+      }),
     release: (key, { instance } = {}) =>
-      json('POST', master('resources', key, 'release'), { query: { instance } }),
+      json('POST', master('resources', key, 'release'), { query: { instance }, timeoutMs: keyTimeoutMs }),
+    pause: (key, { instance } = {}) =>
+      json('POST', master('resources', key, 'pause'), { query: { instance }, timeoutMs: keyTimeoutMs }),
+    resume: (key, { instance } = {}) =>
+      json('POST', master('resources', key, 'resume'), { query: { instance } }),
     events: signal => readEvents(connection, master('events'), signal),
     ready: connection.ready,
   };

@@ -5,10 +5,13 @@ import {
   type ApiEvent,
   type KillOutcome,
   type LeaderMark,
+  type NodeCoordination,
   type NodeStats,
+  type NodeStore,
   type PackageInfo,
   type ProcessInfo,
   type ProcessStats,
+  type RedisAddress,
   type StartProcessRequest,
 } from '#core';
 import { createConnection, path, zipBody, type ConnectionOptions, type Zip } from './http.ts';
@@ -33,7 +36,11 @@ export interface CallDeadline {
 
 export interface NodeClient {
   readonly uri: string;
-  stats(): Promise<NodeStats>;
+  stats(options?: CallDeadline): Promise<NodeStats>;
+  /** The store of the node, and whether it answers; takes up to some seconds when it does not. */
+  coordination(options?: CallDeadline): Promise<NodeCoordination>;
+  /** Makes this store the node's; refused (HF_WRONG_STATE) when it belongs to another one. Needs the scope `admin`. */
+  assignCoordination(address: RedisAddress, options?: CallDeadline): Promise<NodeStore>;
   processStats(packageName?: string): Promise<ProcessStats[]>;
   /** Live processes; with `all` those that ended, too. */
   processes(options?: { all?: boolean; packageName?: string } & CallDeadline): Promise<ProcessInfo[]>;
@@ -88,7 +95,10 @@ export function createNodeClient(options: NodeClientOptions): NodeClient {
 
   return {
     uri: connection.uri,
-    stats: () => json('GET', node('stats')),
+    stats: deadline => json('GET', node('stats'), { ...deadline }),
+    coordination: deadline => json('GET', node('coordination'), { ...deadline }),
+    assignCoordination: (address, deadline) =>
+      json('PUT', node('coordination'), { json: address, ...deadline }),
     processStats: packageName =>
       json(
         'GET',

@@ -5,11 +5,21 @@
  */
 import { join } from 'node:path';
 import { createApi, type Api } from '#http-api';
-import { connectCoordination, ensureCoordinator } from '#ownership';
 import { openPackageStore } from '#package-manager';
-import { DEFAULTS, HoldfastError, isoTime, lockFolder, type HostStatus, type System } from '#core';
+import {
+  DEFAULTS,
+  HoldfastError,
+  isoTime,
+  lockFolder,
+  storeFingerprint,
+  type HostStatus,
+  type System,
+} from '#core';
 import type { NodeContext } from './api/context.ts';
 import { nodeRoutes } from './api/routes.ts';
+import { findAddress } from './coordination/address-file.ts';
+import { createAssignment, requireOwnStore } from './coordination/assignment.ts';
+import { openStoreConnection } from './coordination/store-connection.ts';
 import { createEventLog } from './observation/event-log.ts';
 import { limitLogs } from './observation/log-files.ts';
 import { createMetrics } from './observation/metrics.ts';
@@ -46,7 +56,8 @@ const letGoMs = 1_000;
 
 /**
  * Starts the agent of one node; resolves when it answers and has taken over what an earlier agent left.
- * @throws HoldfastError HF_ALREADY_RUNNING, HF_PORT_IN_USE, HF_STATE_UNUSABLE, HF_COORDINATION_UNAVAILABLE
+ * @throws HoldfastError HF_ALREADY_RUNNING, HF_PORT_IN_USE, HF_STATE_UNUSABLE, HF_WRONG_STATE, HF_COORDINATION_UNAVAILABLE (the
+ * embedded store did not start; one that is elsewhere may be away, and is tried again until it comes)
  */
 export async function startNodeAgent(given: NodeAgentOptions): Promise<NodeAgent> {
   const options = resolveOptions(given);
@@ -65,11 +76,15 @@ async function assemble(options: ResolvedOptions, opened: AsyncDisposableStack):
   const lock = lockFolder(dataDirectory);
   opened.defer(() => lock.release());
 
-  const [store, coordinator] = await Promise.all([
-    openProcessStore(join(dataDirectory, 'processes.json'), log),
-    ensureCoordinator(stateRoot, system),
-  ]);
+  const found = await findAddress({ file: options.coordinationFile, dataDirectory, stateRoot });
+  if (found.readableByOthers)
+    log.warn({ path: found.path }, 'others can read the address of the coordination store');
+  const store = await openProcessStore(join(dataDirectory, 'processes.json'), log);
   opened.defer(() => store.settled());
+  requireOwnStore(Object.values(store.document.hosts), found, stateRoot);
+  // Open from now on: when a process dies, its session must end within milliseconds.
+  const connection = await openStoreConnection({ address: found.address, stateRoot, system, log });
+  opened.defer(() => connection.close());
   const packages = await openPackageStore({
     directory: join(dataDirectory, 'packages'),
     system,
@@ -77,15 +92,8 @@ async function assemble(options: ResolvedOptions, opened: AsyncDisposableStack):
     inUse: (name, version) => entries.all().some(entry => usesPackage(entry, name, version)),
   });
   opened.defer(() => packages.close());
-  // Open from now on: when a process dies, its session must end within milliseconds.
-  const coordination = await connectCoordination(coordinator, {
-    system,
-    log,
-    revive: () => ensureCoordinator(stateRoot, system),
-  });
-  opened.defer(() => coordination.close());
 
-  const sessionEnder = createSessionEnder(system, log, coordination.directory);
+  const sessionEnder = createSessionEnder(system, log, connection.directory);
   opened.defer(() => sessionEnder.close());
   const { endSessions } = sessionEnder;
   const events = createEventLog(system);
@@ -94,7 +102,8 @@ async function assemble(options: ResolvedOptions, opened: AsyncDisposableStack):
     if (!entry) return;
     entries.publish(entry, 'process-status', { hostState: status.state, ready: status.health.ready });
   };
-  const hosts = createHosts({ options, store, coordination: coordinator, endSessions, onStatus });
+  const coordination = () => connection.address;
+  const hosts = createHosts({ options, store, coordination, endSessions, onStatus });
   opened.defer(() => hosts.close());
   const { directoryOf } = hosts;
   const entries = createEntries({ system, log, store, events, directoryOf });
@@ -103,12 +112,23 @@ async function assemble(options: ResolvedOptions, opened: AsyncDisposableStack):
     log,
     wanted: options.warmSpares,
     hostPackage: () => usableHostPackage(packages, options.hostPackageName),
+    store: () => storeFingerprint(connection.address),
     spawn: hostPackage => hosts.spawn(hostPackage, null),
     forget: processId => {
       rm(directoryOf(processId), { recursive: true, force: true }).catch((error: unknown) => {
         log.warn({ err: error, processId }, 'cannot remove the folder of a spare host');
       });
     },
+  });
+  const assignment = createAssignment({
+    system,
+    log,
+    found,
+    connection,
+    dataDirectory,
+    running: () => entries.all().length,
+    sessionsToEnd: sessionEnder.waiting,
+    onReplaced: () => spares.refill(),
   });
   const metrics = createMetrics({ entries, packages, events, spares: spares.ready });
   const supervisor = new Supervisor({
@@ -117,7 +137,7 @@ async function assemble(options: ResolvedOptions, opened: AsyncDisposableStack):
     hosts,
     spares,
     entries,
-    planner: { packages, stateRoot, hostPackageName: options.hostPackageName },
+    planner: { packages, stateRoot, hostPackageName: options.hostPackageName, coordination },
     startTimeoutMs: options.startTimeoutMs,
     onStartDuration: metrics.observeStart,
   });
@@ -136,6 +156,7 @@ async function assemble(options: ResolvedOptions, opened: AsyncDisposableStack):
     entries,
     supervisor,
     spares,
+    assignment,
     events,
     statistics: createProcessStatistics(system),
     directoryOf,
@@ -163,9 +184,12 @@ async function assemble(options: ResolvedOptions, opened: AsyncDisposableStack):
     throw error;
   }
   opened.defer(
-    watchExpiredSessions(coordination.directory, options.nodeName, processId => {
-      void endUnlessItLetsGo(system, hosts.get(processId));
-    }),
+    watchExpiredSessions(
+      { system, directory: connection.directory, nodeName: options.nodeName },
+      // Only Redis can forget; its hosts tell it what they hold within a session's time.
+      () => (connection.address.kind === 'redis' ? connection.address.sessionTtlMs : 0),
+      processId => void endUnlessItLetsGo(system, hosts.get(processId)),
+    ),
   );
   let limiting: Promise<void> | null = null;
   opened.defer(

@@ -13,6 +13,7 @@ export interface NodeArguments {
   orphanGraceMs: number | null;
   warmSpares: number | null;
   clusterName: string | null;
+  coordinationFile: string | null;
   stopHostsOnExit: boolean;
 }
 
@@ -30,6 +31,7 @@ export function parseNodeArguments(words: readonly string[]): NodeArguments {
     orphanGraceMs: integer('--orphan-grace-ms', values['orphan-grace-ms'], 0, 3_600_000),
     warmSpares: integer('--warm-spares', values['warm-spares'], 0, 16),
     clusterName: values['cluster-name'] ?? null,
+    coordinationFile: values['coordination-file'] ?? null,
     stopHostsOnExit: values['stop-hosts-on-exit'] ?? false,
   };
 }
@@ -50,6 +52,7 @@ function read(words: readonly string[]) {
         'orphan-grace-ms': text,
         'warm-spares': text,
         'cluster-name': text,
+        'coordination-file': text,
         'stop-hosts-on-exit': { type: 'boolean' },
       },
     }).values;

@@ -55,6 +55,7 @@ async function start(words: NodeArguments): Promise<NodeAgent> {
     secret,
     system,
     log,
+    coordinationFile: words.coordinationFile === null ? null : resolve(words.coordinationFile),
     ...optional,
   });
 }

@@ -16,6 +16,8 @@ export interface NodeAgentOptions {
   secret: string;
   system: System;
   log: FastifyBaseLogger;
+  /** File with the address of the coordination store. Null: `coordination.json` in either folder, else the embedded store. */
+  coordinationFile?: string | null;
   /** Told to hosts; they take it into their log. Default `holdfast`. */
   clusterName?: string;
   /** How long a host lives on without an agent. Default 30,000. */
@@ -40,6 +42,7 @@ export type ResolvedOptions = Required<NodeAgentOptions>;
 
 export function resolveOptions(options: NodeAgentOptions): ResolvedOptions {
   return {
+    coordinationFile: null,
     clusterName: 'holdfast',
     orphanGraceMs: DEFAULTS.orphanGraceMs,
     firstHostPort: DEFAULTS.firstHostPort,

@@ -3,8 +3,10 @@
  * each other only through what is handed to them here.
  */
 import { dirname, resolve } from 'node:path';
+import { createHostClient } from '#client';
 import { createApi, type Api } from '#http-api';
 import {
+  coordinationInUseProblems,
   HoldfastError,
   isoTime,
   type ApiEvent,
@@ -31,6 +33,8 @@ import {
 import { createObserver } from './cluster/observer.ts';
 import { createPackageCatalog } from './cluster/package-catalog.ts';
 import { createReconciler } from './cluster/reconciler.ts';
+import { createKeyOperations } from './keys/key-operations.ts';
+import { createRebalancer } from './keys/rebalancer.ts';
 import { createLeadership } from './leadership/leadership.ts';
 import { packageProblems } from './settings/package-checks.ts';
 import { createSettingsKeeper } from './settings/settings-keeper.ts';
@@ -51,6 +55,10 @@ export interface ManagerSettings {
   /** How long a new leader waits for nodes that it has not seen, before it places anything. */
   startupGraceMs: number;
   uploadBytesMax: number;
+  /** How far a host's keys may be from its share, as a fraction of it, before keys are moved. */
+  rebalanceThreshold: number;
+  /** Keys that may be moved in a minute for the sake of balance; 0: none ever. */
+  rebalanceMovesPerMinute: number;
 }
 
 export type ManagerContext = Pick<
@@ -106,6 +114,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     token: secret,
     timeoutMs: options.nodeTimeoutMs,
     deadAfterMs: options.deadAfterMs,
+    store: cluster.address,
     leader: mark,
     onChange: reason => reconciler.request(reason),
     onEvent,
@@ -127,12 +136,14 @@ export function createNodeManager(context: ManagerContext, system: System): Node
       observedOnce && observer.nodes().some(node => node.state === 'ready')
         ? new Set(catalog.entries().map(entry => entry.packageName))
         : null,
-    packageProblems: checked =>
-      packageProblems(
+    problemsInUse: checked => [
+      ...coordinationInUseProblems(checked, cluster.address),
+      ...packageProblems(
         checked,
         catalog.entries(),
         observer.nodes().flatMap(node => node.packages),
       ),
+    ],
     mayWrite: leads,
     onChange: onSettings,
   });
@@ -160,6 +171,22 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     request: reason => reconciler.request(reason),
     onEvent,
   });
+  const host = (address: string) => createHostClient({ uri: address, token: secret });
+  const keys = createKeyOperations({
+    directory: coordination.directory,
+    host,
+    routes: () => settings.current()?.settings.routes ?? [],
+  });
+  const rebalancer = createRebalancer({
+    directory: coordination.directory,
+    host,
+    system,
+    log,
+    leads,
+    onEvent,
+    threshold: options.rebalanceThreshold,
+    movesPerMinute: options.rebalanceMovesPerMinute,
+  });
   const operations: MasterOperations = createOperations({
     system,
     cluster,
@@ -170,6 +197,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     catalog,
     reconciler,
     deployment,
+    keys,
     events,
     restarts: () => restarts,
     leads,
@@ -248,6 +276,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
       const fence = leadership.fence();
       if (fence !== null) await takeOver(fence);
       else reconciler.request('this manager stands by');
+      rebalancer.start();
       context.reportHealth({ ready: true });
       log.info({ uri, leads: fence !== null }, 'node manager started');
     },
@@ -255,6 +284,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
       started = false;
       for (const stop of stops.splice(0)) await stop();
       settings.stop();
+      await rebalancer.stop();
       await reconciler.stop();
       observer.stop();
       await leadership.stop();

@@ -11,7 +11,14 @@ import { EXIT } from '../failure.ts';
 import type { Environment } from '../environment.ts';
 
 export async function runNode(
-  options: { name: string; listen: string; data: string; tokenFile?: string; stopHosts?: boolean },
+  options: {
+    name: string;
+    listen: string;
+    data: string;
+    tokenFile?: string;
+    coordinationFile?: string;
+    stopHosts?: boolean;
+  },
   { cwd, interruptions, stdout, stderr, system }: Environment,
 ): Promise<number> {
   const dataDirectory = resolve(cwd, options.data);
@@ -38,6 +45,7 @@ export async function runNode(
     stateRoot,
     secret,
     system,
+    coordinationFile: options.coordinationFile === undefined ? null : resolve(cwd, options.coordinationFile),
     log: await openLog(dataDirectory, name),
   });
   stdout.write(`node ${name} is ready at ${agent.uri}; its log is ${join(dataDirectory, 'agent.log')}\n`);

@@ -15,6 +15,8 @@ export interface AgentOptions {
   dataDirectory: string;
   stateRoot: string;
   tokenFile: string;
+  /** Where it finds the address of the coordination store. */
+  coordinationFile?: string;
   clusterName?: string;
   warmSpares?: number;
   orphanGraceMs?: number;
@@ -85,6 +87,7 @@ function wordsOf(options: AgentOptions): string[] {
     ['--token-file', options.tokenFile],
     ['--lifeline-fd', '3'],
   ].flat();
+  if (options.coordinationFile !== undefined) words.push('--coordination-file', options.coordinationFile);
   if (options.clusterName !== undefined) words.push('--cluster-name', options.clusterName);
   if (options.warmSpares !== undefined) words.push('--warm-spares', String(options.warmSpares));
   if (options.orphanGraceMs !== undefined) words.push('--orphan-grace-ms', String(options.orphanGraceMs));

@@ -15,8 +15,8 @@ export async function startManager(options: {
   node: NodeClient;
   packages: ReadonlyMap<string, PackedPackage>;
   settings: ClusterSettings;
-  /** Absolute path. */
-  settingsFile: string;
+  /** Absolute path on the node's machine; null: the manager keeps the settings in the store only. */
+  settingsFile: string | null;
 }): Promise<ProcessInfo> {
   const { node, packages, settings, settingsFile } = options;
   await Promise.all(systemPackages.map(name => upload(node, packageNamed(packages, name))));
@@ -37,12 +37,16 @@ export async function startManager(options: {
 const tireless = { maxAttempts: 1_000, windowMs: 60_000, backoffMs: 200, backoffMaxMs: 10_000 };
 
 /** A manager as the settings declare it; they need not. Pure. */
-export function managerRequest(settings: ClusterSettings, settingsFile: string): StartProcessRequest {
+export function managerRequest(settings: ClusterSettings, settingsFile: string | null): StartProcessRequest {
   const declared = settings.componentInstances.find(instance => instance.packageName === 'node-manager');
   const memoryMb = declared?.resources.memoryMb ?? null;
   return {
     instanceId: 'node-manager',
-    settings: { ...declared?.settings, settingsFile, ...managerAddress(settings) },
+    settings: {
+      ...declared?.settings,
+      ...(settingsFile === null ? {} : { settingsFile }),
+      ...managerAddress(settings),
+    },
     restart: declared?.restart ?? tireless,
     ...(declared ? { env: declared.env } : {}),
     ...(memoryMb === null ? {} : { memoryMb }),

@@ -49,6 +49,26 @@ export function managerAddress(settings: ClusterSettings): Address {
   return configuredAddress(manager?.settings, DEFAULTS.masterPort);
 }
 
+/**
+ * Where the master API of a manager on this node is reached from here.
+ * @throws HoldfastError HF_SETTINGS_INVALID when it listens where only its own machine reaches it, and that is another one
+ */
+export function masterUriOn(
+  settings: ClusterSettings,
+  { nodeUri, local }: { nodeUri: string; local: boolean },
+): string {
+  const { host, port } = managerAddress(settings);
+  const node = addressOf(nodeUri).host;
+  if (host === '0.0.0.0' || host === '::') return uriOf({ host: node, port });
+  if (local || !isLoopback(host)) return uriOf({ host, port });
+  const index = settings.componentInstances.findIndex(instance => instance.packageName === 'node-manager');
+  const path = index < 0 ? '$.componentInstances' : `$.componentInstances[${index}].settings.host`;
+  const expected = `an address of the machine of ${node} that others reach, or "0.0.0.0" (the instance node-manager listens on ${host})`;
+  throw new HoldfastError('HF_SETTINGS_INVALID', `The settings are not valid: ${path} expected ${expected}`, {
+    details: { problems: [{ path, expected }] },
+  });
+}
+
 /** Every port that must be free, with the name of who needs it. */
 export function neededPorts(plan: UpPlan): (Address & { for: string })[] {
   return [

@@ -6,9 +6,19 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { createMasterClient, createNodeClient } from '#client';
-import { DEFAULTS, HoldfastError, parseSettings, writeFileDurably, type ClusterSettings } from '#core';
+import {
+  COORDINATION_FILE,
+  DEFAULTS,
+  HoldfastError,
+  parseSettings,
+  writeFileDurably,
+  type ClusterSettings,
+  type System,
+} from '#core';
+import type { StoredAddress } from '#node-api';
 import { endCoordinator, ensureCoordinator } from '#ownership';
 import { clusterFilePath, STATE_FOLDER, type ClusterFile } from '../cluster-location.ts';
+import { requireFitStore, storeAddress } from '../coordination/store-address.ts';
 import { EXIT } from '../failure.ts';
 import { jsonLine, shownPath } from '../output.ts';
 import type { Environment } from '../environment.ts';
@@ -40,6 +50,7 @@ interface Start {
   settingsFile: string;
   plan: UpPlan;
   state: State;
+  store: StoredAddress;
   say: (text: string) => void;
 }
 
@@ -56,9 +67,10 @@ export async function up(options: UpOptions, environment: Environment): Promise<
   const stateRoot = options.state ? resolve(cwd, options.state) : join(dirname(settingsFile), STATE_FOLDER);
   const state = await openState(stateRoot);
   for (const repair of state.repairs) say(repair);
-  const start: Start = { environment, settings, settingsFile, plan, state, say };
   let agents: Agents | undefined;
   try {
+    const store = await prepareStore(settings, state, { system, say });
+    const start: Start = { environment, settings, settingsFile, plan, state, store, say };
     await checkPorts(neededPorts(plan), {
       system,
       patienceMs: state.crashed ? leftoverMs : 0,
@@ -83,7 +95,7 @@ export async function up(options: UpOptions, environment: Environment): Promise<
   } finally {
     if (interruptions.asked.aborted) say('stopping');
     await stopAll(agents, environment);
-    if (agents) await endCoordinator(state.root, system);
+    if (agents) await endCoordinator(state.root, system); // there is none on Redis
     state.release();
   }
   return EXIT.ok;
@@ -99,6 +111,18 @@ async function readSettings(path: string): Promise<string> {
   }
 }
 
+/** Where agents find the store: those of this run by argument, others that join on this machine because it lies in its state folder. */
+async function prepareStore(
+  settings: ClusterSettings,
+  state: State,
+  deps: { system: System; say: (text: string) => void },
+): Promise<StoredAddress> {
+  const store = await storeAddress(settings, join(state.root, 'secrets'));
+  if (store.kind === 'redis') await requireFitStore(store, deps);
+  await writeFileDurably(join(state.root, COORDINATION_FILE), `${JSON.stringify(store, null, 2)}\n`);
+  return store;
+}
+
 function agentOptions({ plan, settings, state }: Start) {
   return plan.nodes.map(node => ({
     name: node.networkName,
@@ -106,6 +130,7 @@ function agentOptions({ plan, settings, state }: Start) {
     dataDirectory: join(state.root, 'nodes', node.networkName),
     stateRoot: state.root,
     tokenFile: state.tokenPath,
+    coordinationFile: join(state.root, COORDINATION_FILE),
     clusterName: settings.clusterName,
     warmSpares: settings.warmSpares,
     orphanGraceMs: settings.orphanGraceMs,
@@ -114,7 +139,7 @@ function agentOptions({ plan, settings, state }: Start) {
 
 /** From agents that are starting to a cluster that does what its settings say. */
 async function bringUp(start: Start, agents: Agents): Promise<ClusterFile> {
-  const { environment, plan, settings, settingsFile, state, say } = start;
+  const { environment, plan, settings, settingsFile, state, store, say } = start;
   const { interruptions, stderr, system } = environment;
   const signal = interruptions.asked;
   const token = state.token;
@@ -125,7 +150,7 @@ async function bringUp(start: Start, agents: Agents): Promise<ClusterFile> {
   let instances = '';
 
   const packed = packBuiltIn();
-  const coordinator = ensureCoordinator(state.root, system);
+  const coordinator = store.kind === 'embedded' ? ensureCoordinator(state.root, system) : null;
   const manager = (async () => {
     const [packages] = await Promise.all([packed, coordinator, agents.ready]);
     const dropped = await Promise.all(nodes.map(node => dropOutdated(node, packages)));
@@ -147,7 +172,7 @@ async function bringUp(start: Start, agents: Agents): Promise<ClusterFile> {
   );
   const steps = [
     { title: 'packages', done: packed },
-    { title: 'coordinator', done: coordinator },
+    ...(coordinator ? [{ title: 'coordinator', done: coordinator }] : []),
     { title: `${nodes.length} node agents`, done: agents.ready },
     { title: 'node manager', done: manager },
     { title: 'instances', done: problems, detail: () => instances },

@@ -2,6 +2,7 @@
 import type { PackageStore } from '#package-manager';
 import type { FastifyBaseLogger } from 'fastify';
 import type { System } from '#core';
+import type { Assignment } from '../coordination/assignment.ts';
 import type { EventLog } from '../observation/event-log.ts';
 import type { ProcessStatistics } from '../observation/process-stats.ts';
 import type { ResolvedOptions } from '../options.ts';
@@ -20,6 +21,7 @@ export interface NodeContext {
   entries: Entries;
   supervisor: Supervisor;
   spares: Spares;
+  assignment: Assignment;
   events: EventLog;
   statistics: ProcessStatistics;
   directoryOf(processId: string): string;

@@ -59,6 +59,8 @@ export const StartSchema = object({
   memoryMb: integer(16, 1_048_576),
   capacity: integer(1, 10_000),
   concurrency: integer(0, 1_000_000),
+  idleMs: integer(0),
+  onAuthorityLoss: { enum: ['stop', 'serveFenced'] },
   sessionTtlMs: integer(LIMITS.sessionTtlMsMin, LIMITS.sessionTtlMsMax),
 });
 

@@ -2,13 +2,14 @@
  * All routes of the node API, and what holds for each: answers wait until an earlier agent's processes have been taken
  * over, and every mutation that carries a leader's mark is refused when a newer leader has spoken.
  *
- * Scopes: looking needs `read`; packages, starting and stopping need `deploy`.
+ * Scopes: looking needs `read`; packages, starting and stopping need `deploy`; assigning the coordination store, `admin`.
  */
 import type { FastifyInstance } from 'fastify';
 import { LEADER_HEADER } from '#core';
 import { acceptUploads } from '#http-api';
 import { admitLeader } from '../store/leader-fence.ts';
 import type { NodeContext } from './context.ts';
+import { coordinationRoutes } from './coordination.ts';
 import { eventRoutes } from './events.ts';
 import { logRoutes } from './logs.ts';
 import { packageRoutes } from './packages.ts';
@@ -26,6 +27,7 @@ export async function nodeRoutes(app: FastifyInstance, context: NodeContext): Pr
   });
   await acceptUploads(app);
   statsRoutes(app, context);
+  coordinationRoutes(app, context);
   packageRoutes(app, context);
   processRoutes(app, context);
   logRoutes(app, context);

@@ -12,7 +12,7 @@ export function statsRoutes(app: FastifyInstance, context: NodeContext): void {
   app.get(
     '/api/node/stats',
     { config: read, schema: { summary: 'The machine, its network and processes' } },
-    () => nodeStats(context, statistics.of(entries.all())),
+    async () => nodeStats(context, statistics.of(entries.all()), await context.assignment.describe()),
   );
   app.get('/api/node/stats/processes', { config: read, schema: { summary: 'What each process uses' } }, () =>
     statistics.of(entries.all()),

@@ -1,11 +1,12 @@
 /** The machine that a node runs on. */
 import { statfs } from 'node:fs/promises';
 import { availableParallelism, freemem, hostname, loadavg, networkInterfaces, totalmem } from 'node:os';
-import type { NodeStats, ProcessStats } from '#core';
+import type { NodeCoordination, NodeStats, ProcessStats } from '#core';
 
 export async function nodeStats(
   node: { options: { nodeName: string; dataDirectory: string; version: string }; startedAt: string },
   processes: ProcessStats[],
+  coordination: NodeCoordination,
 ): Promise<NodeStats> {
   const disk = await statfs(node.options.dataDirectory);
   return {
@@ -27,5 +28,6 @@ export async function nodeStats(
       addresses.map(({ address, family, internal }) => ({ name, address, family, internal })),
     ),
     processes,
+    coordination,
   };
 }

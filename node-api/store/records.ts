@@ -15,6 +15,8 @@ export interface HostRecord {
   packageName: string;
   packageVersion: string;
   memoryMb: number | null;
+  /** Fingerprint of the coordination store that it was launched with; older agents, which knew the embedded one only, wrote none. */
+  store?: string;
   /** Milliseconds since boot, see `System.clock.bootMs`. */
   spawnedBootMs: number;
 }

@@ -101,6 +101,13 @@ async function run(
   }
 }
 
+/** Whether a start failed because the coordination store could not be asked, which says nothing about what was started. */
+export function isStoreAway(error: unknown): boolean {
+  if (!(error instanceof HoldfastError)) return false;
+  const { cause, code } = error.details as { cause?: { code?: unknown }; code?: unknown };
+  return [error.code, cause?.code, code].includes('HF_COORDINATION_UNAVAILABLE');
+}
+
 /** What the host refused for a reason of its own keeps its code; the rest is a failed start with its cause. */
 function asStartFailure(error: unknown): unknown {
   if (!(error instanceof HoldfastError)) return error;

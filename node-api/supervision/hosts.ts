@@ -9,6 +9,7 @@ import { listenForChannels, type Channel } from '#channel';
 import {
   HoldfastError,
   socketPath,
+  storeFingerprint,
   type AgentMethods,
   type CoordinationAddress,
   type HostLaunch,
@@ -29,7 +30,8 @@ const sessionsMs = 2_000;
 export interface HostsDeps {
   options: ResolvedOptions;
   store: ProcessStore;
-  coordination: CoordinationAddress;
+  /** Where a host that is launched now finds the store. */
+  coordination: () => CoordinationAddress;
   /** Ends the sessions of a host that is proven gone. Must not reject. */
   endSessions(processId: string): Promise<void>;
   onStatus(host: HostProcess, status: HostStatus): void;
@@ -120,6 +122,7 @@ export function createHosts({ options, store, coordination, endSessions, onStatu
     memoryMb: number | null,
   ): Promise<HostProcess> {
     const hostSecret = randomBytes(32).toString('base64url');
+    const address = coordination();
     const record: HostRecord = {
       processId,
       pid: null,
@@ -128,6 +131,7 @@ export function createHosts({ options, store, coordination, endSessions, onStatu
       packageName: hostPackage.packageName,
       packageVersion: hostPackage.packageVersion,
       memoryMb,
+      store: storeFingerprint(address),
       spawnedBootMs: system.clock.bootMs(),
     };
     store.document.hosts[processId] = record;
@@ -136,7 +140,7 @@ export function createHosts({ options, store, coordination, endSessions, onStatu
       if (settling) throw new HoldfastError('HF_UNAVAILABLE', 'the node agent is stopping');
       const { manifest, directory } = hostPackage;
       const launched = await launchHost({
-        launch: launchLine(processId, hostSecret),
+        launch: launchLine(processId, hostSecret, address),
         mainPath: join(directory, manifest.contentRoot, manifest.main),
         memoryMb,
         compileCache: join(dataDirectory, 'compile-cache'),
@@ -157,7 +161,7 @@ export function createHosts({ options, store, coordination, endSessions, onStatu
     }
   }
 
-  function launchLine(processId: string, hostSecret: string): HostLaunch {
+  function launchLine(processId: string, hostSecret: string, address: CoordinationAddress): HostLaunch {
     return {
       processId: processId as ProcessId,
       hostSecret,
@@ -165,7 +169,7 @@ export function createHosts({ options, store, coordination, endSessions, onStatu
       clusterName: options.clusterName,
       clusterSecret: options.secret,
       agentSocket,
-      coordination,
+      coordination: address,
       listenHost: options.listen.host,
       firstPort: options.firstHostPort,
       hostDirectory: directoryOf(processId),

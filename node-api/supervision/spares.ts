@@ -18,6 +18,8 @@ export interface SparesDeps {
   wanted: number;
   /** The package that starts use now, or null when there is none. */
   hostPackage(): StoredPackage | null;
+  /** Fingerprint of the coordination store that hosts are launched with now; spares of another one are replaced. */
+  store(): string;
   spawn(hostPackage: StoredPackage): Promise<HostProcess>;
   /** A spare's folder is of no use to anybody once it ended unused. */
   forget(processId: string): void;
@@ -44,7 +46,7 @@ const retryMaxMs = 30_000;
 /** A spare that lived this long shows that the package works. */
 const steadyMs = 10_000;
 
-export function createSpares({ system, log, wanted, hostPackage, spawn, forget }: SparesDeps): Spares {
+export function createSpares({ system, log, wanted, hostPackage, store, spawn, forget }: SparesDeps): Spares {
   const spares = new Set<HostProcess>();
   /** What these are is known only when they say hello. */
   const adopted = new WeakSet<HostProcess>();
@@ -58,7 +60,7 @@ export function createSpares({ system, log, wanted, hostPackage, spawn, forget }
 
   return {
     take(wantedPackage) {
-      const fitting = usable().filter(spare => fits(spare, wantedPackage));
+      const fitting = usable().filter(spare => fits(spare, wantedPackage, store()));
       const taken = fitting.find(spare => spare.status) ?? fitting[0];
       if (!taken) return null;
       spares.delete(taken);
@@ -99,7 +101,7 @@ export function createSpares({ system, log, wanted, hostPackage, spawn, forget }
     if (closed || waiting) return;
     const current = hostPackage();
     for (const spare of spares) {
-      if (!current || !fits(spare, current)) discard(spare, 'its host package is no longer current');
+      if (!current || !fits(spare, current, store())) discard(spare, 'it is of no use any more');
     }
     if (!current) return;
     for (const spare of [...spares].slice(wanted)) discard(spare, 'there are spares enough');
@@ -119,6 +121,7 @@ export function createSpares({ system, log, wanted, hostPackage, spawn, forget }
     } finally {
       spawning--;
     }
+    if (![...spares].every(spare => fits(spare, current, store()))) refill(); // something changed while it was being made
   }
 
   function keep(host: HostProcess): void {
@@ -159,10 +162,11 @@ export function createSpares({ system, log, wanted, hostPackage, spawn, forget }
   }
 }
 
-function fits(spare: HostProcess, wanted: StoredPackage): boolean {
+function fits(spare: HostProcess, wanted: StoredPackage, store: string): boolean {
   return (
     spare.record.packageName === wanted.packageName &&
     spare.record.packageVersion === wanted.packageVersion &&
-    spare.record.memoryMb === null
+    spare.record.memoryMb === null &&
+    spare.record.store === store
   );
 }

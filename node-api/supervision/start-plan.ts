@@ -6,6 +6,7 @@
 import {
   configure,
   DEFAULTS,
+  type CoordinationAddress,
   HoldfastError,
   type HostConfiguration,
   type InstanceId,
@@ -30,11 +31,12 @@ export interface PlannerDeps {
   packages: PackageStore;
   stateRoot: string;
   hostPackageName: string;
+  coordination: () => CoordinationAddress;
 }
 
 /** @throws HoldfastError HF_PACKAGE_NOT_FOUND, HF_PACKAGE_CORRUPT, HF_SETTINGS_INVALID, HF_START_FAILED */
 export async function planStart(
-  { packages, stateRoot, hostPackageName }: PlannerDeps,
+  { packages, stateRoot, hostPackageName, coordination }: PlannerDeps,
   packageName: string,
   request: StartProcessRequest,
 ): Promise<StartPlan> {
@@ -69,7 +71,14 @@ export async function planStart(
     );
   }
   try {
-    const configuration = await configureInstance(secrets, { wanted, publisher, instanceId, request });
+    const sessionTtlMs = sessionTtlFor(coordination(), request.sessionTtlMs);
+    const configuration = await configureInstance(secrets, {
+      wanted,
+      publisher,
+      instanceId,
+      sessionTtlMs,
+      request,
+    });
     return {
       role: 'component',
       package: wanted,
@@ -90,10 +99,11 @@ async function configureInstance(
     wanted: StoredPackage;
     publisher: StoredPackage | null;
     instanceId: string;
+    sessionTtlMs: number;
     request: StartProcessRequest;
   },
 ): Promise<HostConfiguration> {
-  const { wanted, publisher, instanceId, request } = plan;
+  const { wanted, publisher, instanceId, sessionTtlMs, request } = plan;
   const settings = await secrets.resolve(request.settings ?? {}, ['settings']);
   const env = await secrets.resolve(request.env ?? {}, ['env']);
   const publisherSettings = await secrets.resolve(request.messagePublisher?.settings ?? {}, [
@@ -110,10 +120,27 @@ async function configureInstance(
       settings: configure(publisher.manifest, publisherSettings, '$.messagePublisher.settings') as Settings,
     },
     env: env as Record<string, string>,
-    sessionTtlMs: request.sessionTtlMs ?? DEFAULTS.sessionTtlMs,
+    sessionTtlMs,
     capacity: request.capacity ?? 1,
     concurrency: request.concurrency ?? 0,
+    idleMs: request.idleMs ?? 0,
+    onAuthorityLoss: request.onAuthorityLoss ?? 'stop',
   };
+}
+
+/**
+ * No session may outlive what a store that has forgotten waits for before it gives keys out again.
+ * @throws HoldfastError HF_SETTINGS_INVALID
+ */
+function sessionTtlFor(store: CoordinationAddress, wanted: number | undefined): number {
+  if (store.kind === 'embedded') return wanted ?? DEFAULTS.sessionTtlMs;
+  if (wanted === undefined) return Math.min(DEFAULTS.sessionTtlMs, store.sessionTtlMs);
+  if (wanted <= store.sessionTtlMs) return wanted;
+  throw settingsProblem(
+    '$.sessionTtlMs',
+    wanted,
+    `at most ${store.sessionTtlMs}, as the cluster was started with`,
+  );
 }
 
 /** The stored package, its files checked against what was verified when it was installed. */

@@ -13,7 +13,7 @@ import {
   type ProcessInfo,
   type StartProcessRequest,
 } from '#core';
-import { bringUp, type BringUpDeps } from './bring-up.ts';
+import { bringUp, isStoreAway, type BringUpDeps } from './bring-up.ts';
 import { requireSameRequest, type Entries, type Entry } from './entries.ts';
 import type { HostExit, HostProcess } from './host-process.ts';
 import { isLive } from './process-life.ts';
@@ -29,6 +29,8 @@ export interface SupervisorDeps extends BringUpDeps {
 
 /** After the grace is over: how long SIGKILL may take to be seen. */
 const deathMs = 5_000;
+/** Between two tries to restart what needs a coordination store that is away. */
+const storeAwayMs = 1_000;
 
 export class Supervisor {
   readonly #deps: SupervisorDeps;
@@ -199,10 +201,22 @@ export class Supervisor {
         : null;
       if (record.state !== 'Starting') return;
       const { code = null, signal = null } = stopped ?? {};
-      this.crashed(entry, { code, signal, reason: (error as Error).message, at: isoTime(system.clock) });
+      const exit = { code, signal, reason: (error as Error).message, at: isoTime(system.clock) };
+      if (isStoreAway(error)) this.#waitForStore(entry, exit);
+      else this.crashed(entry, exit);
     } finally {
       startEnds();
     }
+  }
+
+  /** Goes on trying, and counts it as no crash: whatever runs without the store must not be given up for want of it. */
+  #waitForStore(entry: Entry, exit: HostExit): void {
+    entry.record.lastExit = exit;
+    const { reason, code, signal } = exit;
+    const facts = { reason, code, signal, restartInMs: storeAwayMs };
+    if (!this.#deps.entries.advance(entry, 'restarting', 'process-crashed', facts)) return;
+    entry.host = null;
+    this.restartAfter(entry, storeAwayMs);
   }
 
   async #stop(entry: Entry, graceMs: number): Promise<void> {

@@ -22,6 +22,7 @@ import type { PackageCatalog } from '../cluster/package-catalog.ts';
 import type { Reconciler } from '../cluster/reconciler.ts';
 import { effectiveInstances } from '../planning/desired.ts';
 import type { CurrentSettings, SettingsKeeper } from '../settings/settings-keeper.ts';
+import type { KeyOperations } from '../keys/key-operations.ts';
 import type { EventStream } from './event-stream.ts';
 import {
   clusterEvenness,
@@ -57,6 +58,7 @@ export interface MasterOperations {
   settings(): CurrentSettings;
   putSettings(text: string, ifMatch: string | null): Promise<CurrentSettings>;
   restart(instanceId: string): Promise<{ instanceId: string; restart: string }>;
+  readonly keys: KeyOperations;
   attachEvents(request: FastifyRequest, reply: FastifyReply): void;
 }
 
@@ -70,6 +72,7 @@ export interface OperationsDeps {
   catalog: PackageCatalog;
   reconciler: Reconciler;
   deployment: Deployment;
+  keys: KeyOperations;
   events: EventStream;
   restarts: () => RestartsNote;
   leads: () => boolean;
@@ -177,6 +180,7 @@ export function createOperations(deps: OperationsDeps): MasterOperations {
     removePackage: deployment.remove,
     settings: requireSettings,
     putSettings: (text, ifMatch) => settings.put(text, ifMatch, 'api'),
+    keys: deps.keys,
     async restart(instanceId) {
       const { settings: current } = requireSettings();
       if (!effectiveInstances(current, catalog.entries()).some(instance => instance.id === instanceId)) {

@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { HoldfastError, LIMITS } from '#core';
 import { acceptUploads, UPLOAD_TYPES, withUpload } from '#http-api';
 import { asPlainJson } from '../settings/edit.ts';
+import type { KeyName } from '../keys/key-operations.ts';
 import type { MasterOperations } from './operations.ts';
 import { takeTurns } from './upload-turns.ts';
 
@@ -19,6 +20,7 @@ export async function masterRoutes(app: FastifyInstance, operations: MasterOpera
   await app.register(async scope => packageRoutes(scope, operations));
   await app.register(async scope => settingsRoutes(scope, operations));
   await app.register(async scope => actionRoutes(scope, operations));
+  await app.register(async scope => keyRoutes(scope, operations));
 }
 
 function readRoutes(app: FastifyInstance, operations: MasterOperations): void {
@@ -192,8 +194,44 @@ function actionRoutes(app: FastifyInstance, operations: MasterOperations): void 
     });
   later('POST', '/nodes/:networkName/drain', 'draining a node');
   later('POST', '/nodes/:networkName/undrain', 'undraining a node');
-  later('POST', '/resources/:key/move', 'moving a key');
-  later('POST', '/resources/:key/release', 'releasing a key');
   later('GET', '/resources/:key/history', 'the history of a key');
   later('POST', '/packages/:packageName/rollback', 'a rollback in the whole cluster');
+}
+
+function keyRoutes(app: FastifyInstance, { assertLeading, keys }: MasterOperations): void {
+  type Call = {
+    Params: { key: string };
+    Querystring: { instance?: string };
+    Body: { to?: string } | null | undefined;
+  };
+  const post = (
+    action: string,
+    summary: string,
+    run: (name: KeyName, body: NonNullable<Call['Body']>) => Promise<unknown>,
+    properties: Record<string, object> = {},
+  ) =>
+    app.post<Call>(
+      `${root}/resources/:key/${action}`,
+      {
+        config: deploy,
+        schema: {
+          summary,
+          querystring: { type: 'object', properties: { instance: text }, additionalProperties: false },
+          body: { type: ['object', 'null'], properties, additionalProperties: false },
+        },
+      },
+      ({ params, query, body }) => {
+        assertLeading();
+        return run({ key: params.key, instance: query.instance ?? null }, body ?? {});
+      },
+    );
+  post(
+    'move',
+    'Hand a key (percent-encoded) to another host: to a process, to a node, or to the host with the least keys',
+    (name, body) => keys.move(name, body.to ?? null),
+    { to: { ...text, description: 'processId or name of a node' } },
+  );
+  post('release', 'Make the owner close a key and give it back', name => keys.release(name));
+  post('pause', 'Let nobody own a key until it is resumed; requests for it wait', name => keys.pause(name));
+  post('resume', 'Let a paused key be owned again', name => keys.resume(name));
 }

@@ -9,6 +9,7 @@ import {
   isoTime,
   type ApiEvent,
   type ClusterSettings,
+  type CoordinationAddress,
   type LeaderMark,
   type Logger,
   type ProcessInfo,
@@ -42,6 +43,8 @@ interface Entry {
   healthySince: Map<string, number>;
   listening: AbortController;
   inSettings: boolean;
+  /** It has the cluster's coordination store, and was connected ever since: it may come back with an empty folder. */
+  hasStore: boolean;
   /** Looks begun, and the newest of them that has told its result: an older one that ends later says nothing new. */
   begun: number;
   told: number;
@@ -57,6 +60,8 @@ export function createObserver(options: {
   log: Logger;
   token: string;
   timeoutMs: number;
+  /** The cluster's store. A node that has none of its own yet is handed it before anything is started there. */
+  store: CoordinationAddress;
   /** Copies on a node that was away longer than this count as new when it returns. */
   deadAfterMs: number;
   leader: () => LeaderMark | null;
@@ -106,6 +111,7 @@ export function createObserver(options: {
       healthySince: new Map(),
       listening: new AbortController(),
       inSettings: true,
+      hasStore: false,
       begun: 0,
       told: 0,
       retrying: null,
@@ -126,6 +132,7 @@ export function createObserver(options: {
         // Whether the node is well is for `refresh` to say; this only loses speed.
         log.debug({ node: entry.facts.name, error: String(error) }, 'no events from a node');
       }
+      entry.hasStore = false;
       await system.timers.sleep(reconnectMs, signal).catch(() => {}); // aborted: the loop ends
     }
   }
@@ -143,9 +150,11 @@ export function createObserver(options: {
     let seen: { processes: ProcessInfo[]; packages: readonly ObservedPackage[] } | null = null;
     let problem: string | null = null;
     try {
+      const closely = packages || entry.facts.state !== 'ready';
+      if (closely || !entry.hasStore) await shareStore(entry);
       const [processes, installed] = await Promise.all([
         client.processes({ timeoutMs }),
-        packages || entry.facts.state !== 'ready' ? client.packages({ timeoutMs }) : entry.facts.packages,
+        closely ? client.packages({ timeoutMs }) : entry.facts.packages,
       ]);
       seen = { processes, packages: installed };
     } catch (error) {
@@ -174,6 +183,18 @@ export function createObserver(options: {
       else if (state === 'unreachable') log.warn({ node: name, problem }, 'node does not answer');
       options.onEvent({ type: 'node', at: isoTime(system.clock), nodeName: name, state, problem });
       options.onChange(`${name} is ${state}`);
+    }
+  }
+
+  /** Hosts on another store would run, and nobody would ever find them: such a node is not one of ours. The embedded one cannot be shared. */
+  async function shareStore(entry: Entry): Promise<void> {
+    if (options.store.kind !== 'redis') return;
+    try {
+      await entry.client.assignCoordination(options.store, { timeoutMs });
+      entry.hasStore = true;
+    } catch (error) {
+      // A manager that only stands by starts nothing there; it looks again when it leads.
+      if (!(error instanceof HoldfastError) || error.code !== 'HF_NOT_LEADER') throw error;
     }
   }
 

@@ -131,6 +131,9 @@ function startRequest(
     restart: instance.restart,
     ...(resources.memoryMb === null ? {} : { memoryMb: resources.memoryMb }),
     concurrency: instance.concurrency,
+    // Left out where they are the defaults, so that what was started without them need not be started again.
+    ...(instance.idleMs === 0 ? {} : { idleMs: instance.idleMs }),
+    ...(instance.onAuthorityLoss === 'stop' ? {} : { onAuthorityLoss: instance.onAuthorityLoss }),
     sessionTtlMs,
   };
 }

@@ -60,8 +60,8 @@ export function createSettingsKeeper(options: {
   file: string | null;
   /** Names of packages that instances may use besides `componentPackages`; null while that is not known. */
   knownPackages: () => ReadonlySet<string> | null;
-  /** What is wrong in the eyes of the packages that the instances use. */
-  packageProblems: (settings: ClusterSettings) => Problem[];
+  /** What is wrong in the eyes of what runs: the packages that the instances use, the store that the cluster is bound to. */
+  problemsInUse: (settings: ClusterSettings) => Problem[];
   mayWrite: () => boolean;
   onChange: () => void;
 }): SettingsKeeper {
@@ -85,7 +85,7 @@ export function createSettingsKeeper(options: {
   /** @throws HoldfastError HF_SETTINGS_INVALID */
   function check(text: string): ParsedSettings {
     const parsed = parseSettings(text, options.knownPackages());
-    const problems = options.packageProblems(parsed.settings);
+    const problems = options.problemsInUse(parsed.settings);
     if (problems.length === 0) return parsed;
     throw new HoldfastError(
       'HF_SETTINGS_INVALID',
@@ -117,7 +117,13 @@ export function createSettingsKeeper(options: {
     if ('refused' in decision && decision.refused) refuse(decision.refused);
     else clearError();
     if (decision.use === 'store') adopt(stored!);
-    if (!options.mayWrite() || facts.kind !== 'present') return;
+    if (!options.mayWrite()) return;
+    if (decision.use === 'nothing' && document === null && current) {
+      // A store that forgot gets back what holds here: others, like a router that starts, have it from there only.
+      const { text, updatedAt, updatedBy } = current;
+      await store({ text, updatedAt, updatedBy, fileSha256: null }, null);
+    }
+    if (facts.kind !== 'present') return;
     if (decision.use === 'file') {
       const next = {
         text: facts.text,

@@ -45,6 +45,7 @@ describe('the command line', function () {
     assert.deepEqual(commands.sort(), [
       'bootstrap',
       'deploy',
+      'key',
       'logs',
       'new',
       'node',
@@ -53,7 +54,13 @@ describe('the command line', function () {
       'token',
       'up',
     ]);
-    const words = [...commands.map(name => [name]), ['token', 'create'], ['new', 'component']];
+    const keyCommands = ['show', 'move', 'release', 'pause', 'resume'].map(name => ['key', name]);
+    const words = [
+      ...commands.map(name => [name]),
+      ...keyCommands,
+      ['token', 'create'],
+      ['new', 'component'],
+    ];
     for (const command of words) {
       const { code, stdout } = await run(...command, '--help');
       assert.equal(code, 0);

@@ -25,6 +25,10 @@ export interface FakeNode {
   readonly marks: (string | undefined)[];
   /** Throws to refuse a start; may change the process that results, or keep it waiting. */
   onStart: (packageName: string, request: StartProcessRequest, process: ProcessInfo) => void | Promise<void>;
+  /** Addresses of the coordination store that it was handed. */
+  readonly stores: unknown[];
+  /** Throws to refuse one. */
+  onStore: () => void;
   /** Throws to refuse any mutation. */
   onMutation: () => void;
   /** Ends a process and tells. */
@@ -62,6 +66,8 @@ export function createFakeNode(name: string, secret: string): FakeNode {
     processes: [],
     marks: [],
     onStart: () => {},
+    stores: [],
+    onStore: () => {},
     onMutation: () => {},
     crash(processId) {
       node.processes = node.processes.filter(process => process.processId !== processId);
@@ -166,6 +172,11 @@ export function createFakeNode(name: string, secret: string): FakeNode {
         return reply.code(204).send();
       },
     );
+    app.put('/api/node/coordination', async ({ body }) => {
+      node.onStore();
+      node.stores.push(body);
+      return { kind: 'redis', endpoints: [], source: 'assigned' };
+    });
     app.get('/api/node/processes', async () => node.processes);
     app.put<{ Params: { name: string }; Body: StartProcessRequest }>(
       '/api/node/processes/:name/start',

@@ -375,7 +375,6 @@ describe('node manager', function () {
     const { client } = await cluster.start();
     const unbuilt = { code: 'HF_NOT_IMPLEMENTED', statusCode: 501 };
     await assert.rejects(client.drain('node-1'), unbuilt);
-    await assert.rejects(client.move('/db/a'), unbuilt);
     await assert.rejects(client.rollback('app'), unbuilt);
     const headers = { authorization: `Bearer ${secret}` };
     const openapi = (await (await fetch(`${client.uri}/openapi.json`, { headers })).json()) as {

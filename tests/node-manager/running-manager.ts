@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createMasterClient, type MasterClient } from '#client';
-import { createSystem, type ClusterSettingsDocument } from '#core';
+import { createSystem, type ClusterSettingsDocument, type CoordinationAddress } from '#core';
 import { createNodeManager, type ManagerSettings, type NodeManager } from '#node-manager';
 import { createInMemoryCoordination, type InMemoryCoordination } from '../support/in-memory-coordination.ts';
 import { createFakeNode, type FakeNode } from './fake-node.ts';
@@ -16,6 +16,8 @@ export const secret = 'a-secret-of-the-test-cluster';
 export interface Cluster {
   nodes: FakeNode[];
   coordination: InMemoryCoordination;
+  /** What managers that are started take for the address of their store. */
+  address: CoordinationAddress;
   settingsFile: string;
   directory: string;
   /** The document that `start` writes at first. */
@@ -49,6 +51,7 @@ export async function createCluster(
   const cluster: Cluster = {
     nodes,
     coordination,
+    address: { kind: 'embedded', socketPath: '/nowhere' },
     settingsFile,
     directory,
     document: {
@@ -67,7 +70,7 @@ export async function createCluster(
           log: silentLogger,
           dataDirectory: join(directory, 'data'),
           reportHealth: () => {},
-          cluster: { clusterName: 'test', secret, coordination },
+          cluster: { clusterName: 'test', secret, coordination, address: cluster.address },
           settings: {
             ...(withFile ? { settingsFile } : {}),
             host: '127.0.0.1',
@@ -78,6 +81,8 @@ export async function createCluster(
             deadAfterMs: 400,
             startupGraceMs: 2_000,
             uploadBytesMax,
+            rebalanceThreshold: 0.1,
+            rebalanceMovesPerMinute: 1_000,
             ...settings,
           },
         },

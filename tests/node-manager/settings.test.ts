@@ -149,6 +149,26 @@ describe('settings of a running manager', function () {
     });
   });
 
+  for (const withFile of [true, false]) {
+    it(`gives them back to a store that forgot everything, ${withFile ? 'from its file' : 'without a file'}`, async () => {
+      await running.client.putSettings(textWith({ syncIntervalMs: 45_000 }));
+      await running.stop();
+      running = await cluster.start({ withFile });
+      const { text } = await running.client.settings();
+      cluster.coordination.forgetDocuments();
+      const { leases } = cluster.coordination;
+      for (const lease of (await leases.list()).leases) {
+        await leases.release(lease.name, lease.holder, lease.fence);
+      }
+      await until(
+        () => cluster.coordination.documents.get(SETTINGS_DOCUMENT),
+        document => document !== null,
+      );
+      assert.equal((await stored()).text, text);
+      assert.equal(await interval(), 45_000);
+    });
+  }
+
   describe('at a start', () => {
     it('takes a file that was edited meanwhile', async () => {
       await running.stop();

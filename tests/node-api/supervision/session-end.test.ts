@@ -1,6 +1,9 @@
 import { strict as assert } from 'node:assert';
+import { pino } from 'pino';
 import {
   createFakeSystem,
+  HoldfastError,
+  LIMITS,
   type DirectoryEvent,
   type InstanceId,
   type NodeName,
@@ -8,7 +11,7 @@ import {
   type ProcessId,
   type ResourceDirectory,
 } from '#core';
-import { watchExpiredSessions } from '../../../node-api/supervision/session-end.ts';
+import { createSessionEnder, watchExpiredSessions } from '../../../node-api/supervision/session-end.ts';
 import { createFakeDirectory } from '../../ownership/fake-directory.ts';
 
 describe('watching sessions expire', () => {
@@ -17,10 +20,14 @@ describe('watching sessions expire', () => {
   let tell: (event: DirectoryEvent) => void;
   let expired: string[];
   let stop: () => void;
+  let patienceMs: number;
+  let forget: () => void;
 
   beforeEach(async () => {
     expired = [];
-    const port = createFakeDirectory(system).port({ delayMs: () => 0 });
+    const store = createFakeDirectory(system);
+    forget = () => store.forget(0);
+    const port = store.port({ delayMs: () => 0 });
     directory = {
       ...port,
       watch(listener) {
@@ -28,10 +35,41 @@ describe('watching sessions expire', () => {
         return () => {};
       },
     };
-    stop = watchExpiredSessions(directory, 'node-1', processId => expired.push(processId));
+    patienceMs = 0;
+    stop = watchExpiredSessions(
+      { system, directory, nodeName: 'node-1' },
+      () => patienceMs,
+      processId => expired.push(processId),
+    );
     await system.advance(0);
   });
   afterEach(() => stop());
+
+  it('waits for those that a store has forgotten to come back', async () => {
+    patienceMs = 5_000;
+    const [returning] = [await open('returns'), await open('frozen')];
+    tell({ type: 'reset' });
+    await system.advance(0);
+    forget();
+    tell({ type: 'reset' });
+    await system.advance(4_000);
+    assert.deepEqual(expired, [], 'nobody gets their keys meanwhile');
+    await open('returns', { ttlMs: 60_000 });
+    await system.advance(1_000);
+    assert.deepEqual(expired, ['frozen']);
+    tell({ type: 'session-ended', sessionId: returning, pool: 'a' as InstanceId, reason: 'expired' });
+    await system.advance(0);
+    assert.deepEqual(expired, ['frozen'], 'it has another session');
+  });
+
+  it('does not name a process whose older session expires', async () => {
+    const older = await open('renewed');
+    await open('renewed', { ttlMs: 60_000 });
+    tell({ type: 'reset' });
+    await system.advance(0);
+    tell({ type: 'session-ended', sessionId: older, pool: 'a' as InstanceId, reason: 'expired' });
+    assert.deepEqual(expired, []);
+  });
 
   const open = async (processId: string, more: Partial<OpenSession> = {}) => {
     const opening = directory.openSession({
@@ -72,5 +110,69 @@ describe('watching sessions expire', () => {
     tell({ type: 'session-ended', sessionId: closed, pool, reason: 'closed' });
     tell({ type: 'session-ended', sessionId: lapsed, pool, reason: 'expired' });
     assert.deepEqual(expired, ['lapsed']);
+  });
+});
+
+describe('ending sessions of the dead', () => {
+  const log = pino({ level: 'silent' });
+
+  function setUp() {
+    const system = createFakeSystem();
+    const state = { away: true, asked: [] as string[], tell: (_event: DirectoryEvent) => {} };
+    const ender = createSessionEnder(system, log, {
+      async endSessionsOf(processId) {
+        state.asked.push(processId);
+        if (state.away) throw new HoldfastError('HF_COORDINATION_UNAVAILABLE', 'away');
+        return 1;
+      },
+      watch(listener) {
+        state.tell = listener;
+        return () => (state.tell = () => {});
+      },
+    });
+    return { system, state, ender };
+  }
+
+  it('is made up for when the store is back, each once, without asking a store that is away for all of them', async () => {
+    const { system, state, ender } = setUp();
+    for (const id of ['a', 'b', 'c']) await ender.endSessions(id);
+    assert.equal(ender.waiting(), 3);
+    state.asked = [];
+    await system.advance(1_000);
+    assert.deepEqual(new Set(state.asked), new Set(['a']));
+    assert(state.asked.length <= 4, `asked ${state.asked.length} times in a second`);
+    state.asked = [];
+    state.away = false;
+    state.tell({ type: 'reset' });
+    await system.advance(0);
+    assert.deepEqual(state.asked, ['a', 'b', 'c'], 'at once, not at the next turn');
+    assert.equal(ender.waiting(), 0);
+    await system.advance(10_000);
+    assert.equal(state.asked.length, 3);
+    ender.close();
+  });
+
+  it('ends when every session must have expired by itself', async () => {
+    const { system, state, ender } = setUp();
+    await ender.endSessions('a');
+    await system.advance(LIMITS.sessionTtlMsMax - 1);
+    assert.equal(ender.waiting(), 1);
+    await system.advance(1_000);
+    assert.equal(ender.waiting(), 0);
+    state.asked = [];
+    await system.advance(10_000);
+    assert.deepEqual(state.asked, []);
+    ender.close();
+  });
+
+  it('begins anew for one that dies while others wait, and stops when it is closed', async () => {
+    const { system, state, ender } = setUp();
+    await ender.endSessions('a');
+    await system.advance(500);
+    await ender.endSessions('b');
+    ender.close();
+    state.asked = [];
+    await system.advance(10_000);
+    assert.deepEqual(state.asked, []);
   });
 });

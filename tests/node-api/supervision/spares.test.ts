@@ -11,17 +11,20 @@ const quietMs = 1_000;
 describe('node API: spare hosts', () => {
   let system: FakeSystem;
   let current: StoredPackage | null;
+  let store: string;
   let made: HostProcess[];
   let spares: Spares;
   beforeEach(() => {
     system = createFakeSystem();
     current = hostPackage('1.0.0');
+    store = 'embedded /a';
     made = [];
     spares = createSpares({
       system,
       log: pino({ level: 'silent' }),
       wanted: 1,
       hostPackage: () => current,
+      store: () => store,
       async spawn({ packageVersion }) {
         const host = makeHost(packageVersion);
         made.push(host);
@@ -56,6 +59,7 @@ describe('node API: spare hosts', () => {
       packageName: 'component-host',
       packageVersion,
       memoryMb: null,
+      store,
       spawnedBootMs: 0,
     };
     return new HostProcess(record, { system, onGone: async () => {}, onStatus() {} });
@@ -141,6 +145,20 @@ describe('node API: spare hosts', () => {
       made.map(host => host.record.packageVersion),
       ['1.0.0', '2.0.0'],
     );
+  });
+
+  it('end at once when hosts are launched with another coordination store, also one that is being made', async () => {
+    spares.refill();
+    store = 'redis a:6379/0';
+    await settle();
+    assert.equal(made[0]!.endExpected, true, 'it was being made with the old store');
+    assert.equal(made[1]!.record.store, store);
+    store = 'redis b:6379/0';
+    assert.equal(spares.take(current!), null, 'a spare of the old store was given away');
+    spares.refill();
+    await settle();
+    assert.equal(made[1]!.endExpected, true);
+    assert.equal(spares.take(current!), made[2]);
   });
 
   it('of an earlier agent count and are taken only when they have said that they are spare', async () => {

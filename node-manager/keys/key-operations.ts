@@ -1,0 +1,140 @@
+/**
+ * What an operator does with single keys: move, release, pause, resume. The directory holds the truth; a host is asked to let go of
+ * what it has open. Every one of them may be asked for again after a failure, and then goes on from what is there.
+ */
+import type { HostClient } from '#client';
+import {
+  HoldfastError,
+  type Claim,
+  type InstanceId,
+  type ResourceDirectory,
+  type ResourceInfo,
+  type ResourceKey,
+  type RouteSettings,
+  type Session,
+} from '#core';
+import { resourceInfo } from '../api/status.ts';
+
+export interface KeyName {
+  key: string;
+  /** The pool; without it the one that owns the key, or that the route of its path leads to. */
+  instance: string | null;
+}
+
+export interface KeyOperations {
+  /**
+   * `to`: a processId, or a node for the host with the least keys there; null for the host with the least keys of all.
+   * @throws HoldfastError HF_NOT_FOUND when nobody owns the key or there is no such host, HF_WRONG_STATE when that host may
+   * take no keys, HF_NODE_UNREACHABLE when the owner does not answer
+   */
+  move(name: KeyName, to: string | null): Promise<{ moved: boolean; resource: ResourceInfo | null }>;
+  /** The owner closes the key and gives it back; the next request for it finds the host with the least keys. */
+  release(name: KeyName): Promise<{ released: boolean }>;
+  /** Nobody owns the key until it is resumed; requests for it wait for the hold time. */
+  pause(name: KeyName): Promise<{ key: string; instanceId: string; paused: true }>;
+  resume(name: KeyName): Promise<{ key: string; instanceId: string; paused: false; wasPaused: boolean }>;
+}
+
+/** How long requests in flight may take before a key leaves its host without them. */
+const deadlineMs = 10_000;
+
+export function createKeyOperations(deps: {
+  directory: ResourceDirectory;
+  host: (address: string) => HostClient;
+  routes: () => readonly RouteSettings[];
+}): KeyOperations {
+  const { directory, host } = deps;
+
+  async function ownerOf({ key, instance }: KeyName): Promise<Claim | null> {
+    const { claims } = await directory.list({
+      key: key as ResourceKey,
+      ...(instance === null ? {} : { pool: instance as InstanceId }),
+      limit: 2,
+    });
+    if (claims.length > 1) {
+      throw new HoldfastError('HF_REQUEST_INVALID', `${key} is owned in more than one pool: add ?instance=`, {
+        details: { instances: claims.map(found => found.pool) },
+      });
+    }
+    return claims[0] ?? null;
+  }
+
+  async function owned(name: KeyName): Promise<Claim> {
+    const claim = await ownerOf(name);
+    if (!claim) throw new HoldfastError('HF_NOT_FOUND', `nobody owns ${name.key}`);
+    return claim;
+  }
+
+  async function poolOf(name: KeyName): Promise<InstanceId> {
+    if (name.instance !== null) return name.instance as InstanceId;
+    const claim = await ownerOf(name);
+    if (claim) return claim.pool;
+    const route = deps
+      .routes()
+      .filter(({ pathPrefix }) => covers(pathPrefix, name.key))
+      .toSorted((a, b) => b.pathPrefix.length - a.pathPrefix.length)[0];
+    if (route) return route.componentInstanceId as InstanceId;
+    throw new HoldfastError(
+      'HF_REQUEST_INVALID',
+      `nobody owns ${name.key}, and no route leads to it: add ?instance=`,
+    );
+  }
+
+  async function letGo(claim: Claim, how: { to: string | null; release?: boolean }): Promise<boolean> {
+    const fence = String(claim.fence);
+    const { moved } = await host(claim.address).handOff({ key: claim.key, fence, deadlineMs, ...how });
+    return moved;
+  }
+
+  async function sessionFor(claim: Claim, to: string): Promise<Session> {
+    const named = (await directory.sessions(claim.pool)).filter(
+      session => session.processId === to || session.nodeName === to,
+    );
+    if (named.length === 0) {
+      throw new HoldfastError(
+        'HF_NOT_FOUND',
+        `${claim.pool} has no live host ${to}, and none on a node of that name`,
+      );
+    }
+    const stays = named.find(session => session.sessionId === claim.sessionId);
+    if (stays) return stays;
+    const able = named.filter(session => session.ready && !session.draining);
+    const best = able.toSorted((a, b) => a.keys * b.capacity - b.keys * a.capacity)[0];
+    if (best) return best;
+    throw new HoldfastError(
+      'HF_WRONG_STATE',
+      `${claim.pool} on ${to} takes no keys: it is draining or not ready`,
+    );
+  }
+
+  return {
+    async move(name, to) {
+      const claim = await owned(name);
+      const session = to === null ? null : await sessionFor(claim, to);
+      if (session?.sessionId === claim.sessionId) return { moved: false, resource: resourceInfo(claim) };
+      const moved = await letGo(claim, { to: session?.sessionId ?? null });
+      const now = await directory.lookup(claim.pool, claim.key);
+      return { moved, resource: now && resourceInfo(now) };
+    },
+    async release(name) {
+      return { released: await letGo(await owned(name), { to: null, release: true }) };
+    },
+    async pause(name) {
+      const pool = await poolOf(name);
+      const claim = await directory.pauseKey(pool, name.key as ResourceKey);
+      // From here on nobody gets the key. Whoever has it gives it back, and a failure to ask is the caller's to try again.
+      if (claim) await letGo(claim, { to: null, release: true });
+      return { key: name.key, instanceId: pool, paused: true };
+    },
+    async resume(name) {
+      const pool = await poolOf(name);
+      const wasPaused = await directory.resumeKey(pool, name.key as ResourceKey);
+      return { key: name.key, instanceId: pool, paused: false, wasPaused };
+    },
+  };
+}
+
+function covers(prefix: string, key: string): boolean {
+  const stem = prefix.replace(/\/+$/, '');
+  return key === stem || key.startsWith(`${stem}/`);
+}
