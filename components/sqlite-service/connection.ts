@@ -4,9 +4,12 @@
  */
 import { DatabaseSync, constants as sqlite, type StatementSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
-import { judge, type Effect } from './authorizer.ts';
+import { createSqliteFence, type SqliteFence } from '#fences';
+import { judge, RESERVED_PREFIX, type Effect } from './authorizer.ts';
 
 export const STATEMENT_BYTES_MAX = 1024 * 1024;
+/** Its name begins like all that callers may not touch. */
+export const FENCE_TABLE = `${RESERVED_PREFIX}_fence`;
 const busyTimeoutMs = 500;
 
 /** Watches over a caller's SQL while `active`; the service's own statements pass. */
@@ -24,8 +27,7 @@ export interface Connection {
   readonly guard: Guard;
   /** Compiled once, as that would cost more than running it. */
   readonly lastWrite: StatementSync;
-  /** The same, once the fence table exists. */
-  readFence: StatementSync | null;
+  readonly fence: SqliteFence;
 }
 
 /** @throws SQLite's error when there is no such file or it is not a database */
@@ -61,7 +63,8 @@ export function openConnection(path: string, options: { maxBytes: number }): Con
     });
     const lastWrite = database.prepare('SELECT changes() AS changes, last_insert_rowid() AS rowid');
     lastWrite.setReadBigInts(true);
-    return { database, guard, lastWrite, readFence: null };
+    const fence = createSqliteFence(database, { table: FENCE_TABLE });
+    return { database, guard, lastWrite, fence };
   } catch (error) {
     database.close();
     throw error;

@@ -1,29 +1,19 @@
 /**
- * The fence: one row in the database file itself, so that checking it and writing are one atomic step.
- *
- * Why this is safe. A new owner raises the row in a write transaction before it reads anything. Every request of an
- * owner is one transaction that reads the row first. SQLite runs such a transaction on the snapshot in which the row was
- * read, and lets it write only if that snapshot is still the newest (otherwise SQLITE_BUSY_SNAPSHOT). So an
- * old owner either commits before the new one's fence, and the new one sees it, or not at all, however long it was
- * paused between any two of these steps.
+ * The fence of a database file, kept by `#fences`: what is of this service is that files are made knowingly, what a new one holds,
+ * and the words of its errors.
  */
 import { closeSync, constants, fsyncSync, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { RESERVED_PREFIX } from './authorizer.ts';
-import type { Connection } from './connection.ts';
+import { FENCE_TABLE, type Connection } from './connection.ts';
 import { ServiceError } from './service-error.ts';
-import { sqliteCode } from './sql-failure.ts';
 import type { Target } from './worker-protocol.ts';
 
-const table = `main.${RESERVED_PREFIX}_fence`;
 const firstTable = `CREATE TABLE customers (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   name TEXT,
   email TEXT,
   created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
 )`;
-const busyCode = 5;
-const attemptsMax = 3;
 
 /** Makes an empty file (0600) unless there is one, durably. Resolves to whether it was made. */
 export function createFile(path: string): boolean {
@@ -48,68 +38,38 @@ export function createFile(path: string): boolean {
  * Takes the database over: installs the target's fence; a database without any table gets its first one.
  * @throws HF_FENCED when the file has seen this fence or a higher one
  */
-export function installFence(connection: Connection, target: Target): void {
-  const { database } = connection;
-  // A caller's foreign key that names the fence table must not be able to stand in the way.
-  database.exec('PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE');
-  try {
-    const isNew = database.prepare('SELECT 1 FROM main.sqlite_schema LIMIT 1').get() === undefined;
-    database.exec(
-      `CREATE TABLE IF NOT EXISTS ${table} (id INTEGER PRIMARY KEY CHECK (id = 1), fence INTEGER NOT NULL)`,
-    );
-    const found = readFence(connection);
-    if (found !== null && found >= target.fence) throw fenced(found);
-    database
-      .prepare(
-        `INSERT INTO ${table} (id, fence) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET fence = excluded.fence`,
-      )
-      .run(target.fence);
-    if (isNew) database.exec(firstTable);
-    database.exec('COMMIT');
-  } catch (error) {
-    rollBack(connection);
-    throw error;
-  } finally {
-    database.exec('PRAGMA foreign_keys = ON');
-  }
+export function installFence({ database, fence }: Connection, target: Target): void {
+  inOurWords(() =>
+    fence.install(target.fence, () => {
+      const others = database.prepare('SELECT 1 FROM main.sqlite_schema WHERE tbl_name <> ? LIMIT 1');
+      if (!others.get(FENCE_TABLE)) database.exec(firstTable);
+    }),
+  );
 }
 
 /**
- * Runs `work` in one transaction under the target's fence.
+ * Runs `work` in one transaction under the target's fence. Reading takes no lock.
  * @throws HF_FENCED when the file holds another fence; what `work` throws, after rolling back
  */
-export function inFencedTransaction<Value>(connection: Connection, target: Target, work: () => Value): Value {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      // Reading takes no lock. A write that meets another writer starts over, from then on with the lock taken first.
-      connection.database.exec(attempt === 1 ? 'BEGIN' : 'BEGIN IMMEDIATE');
-      const found = readFence(connection);
-      if (found !== target.fence) throw fenced(found ?? 0n);
-      const value = work();
-      connection.database.exec('COMMIT');
-      return value;
-    } catch (error) {
-      rollBack(connection);
-      const code = sqliteCode(error);
-      if (attempt < attemptsMax && code !== null && (code & 0xff) === busyCode) continue;
-      throw error;
-    }
+export function inFencedTransaction<Value>({ fence }: Connection, target: Target, work: () => Value): Value {
+  return inOurWords(() => fence.write(target.fence, work, { lock: 'late' }));
+}
+
+/** The error that crosses to the host is one of this service. */
+function inOurWords<Value>(work: () => Value): Value {
+  try {
+    return work();
+  } catch (error) {
+    if (!isFenced(error)) throw error;
+    throw new ServiceError('HF_FENCED', 'the database has another owner', { ...error.details });
   }
 }
 
-function readFence(connection: Connection): bigint | null {
-  if (!connection.readFence) {
-    connection.readFence = connection.database.prepare(`SELECT fence FROM ${table} WHERE id = 1`);
-    connection.readFence.setReadBigInts(true);
-  }
-  const row = connection.readFence.get();
-  return typeof row?.fence === 'bigint' ? row.fence : null;
-}
-
-function rollBack({ database }: Connection): void {
-  if (database.isTransaction) database.exec('ROLLBACK'); // some errors have rolled back already
-}
-
-function fenced(found: bigint): ServiceError {
-  return new ServiceError('HF_FENCED', 'the database has another owner', { fence: found.toString() });
+function isFenced(error: unknown): error is Error & { details: Record<string, unknown> } {
+  return (
+    !(error instanceof ServiceError) &&
+    error instanceof Error &&
+    'code' in error &&
+    error.code === 'HF_FENCED'
+  );
 }

@@ -49,7 +49,14 @@ describe('docs/component-author.md: its programs', () => {
     };
     const component = create(makeContext(directory, {}, 'host-1'));
     const open = (fence: bigint, hadOwner = true) => {
-      const resource: Resource = { key: '/ledger/a', fence, hadOwner, signal, assertOwned() {} };
+      const resource: Resource = {
+        key: '/ledger/a',
+        fence,
+        hadOwner,
+        signal,
+        assertOwned() {},
+        alarm: () => Promise.resolve(),
+      };
       return component.openResource!(resource);
     };
     const book = (amount: string) =>

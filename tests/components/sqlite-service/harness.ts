@@ -77,6 +77,7 @@ export async function startService(
         assertOwned() {
           if (right.signal.aborted) throw notOwner();
         },
+        alarm: () => Promise.reject(new Error('not used')),
       });
       const uri = `http://localhost${key}`;
       const fetch = async (request: Request): Promise<Answer> => {
@@ -122,6 +123,9 @@ export function makeContext(
       throw new Error('not used');
     },
     get leases(): never {
+      throw new Error('not used');
+    },
+    resource(): never {
       throw new Error('not used');
     },
   };

@@ -67,6 +67,8 @@ describe('settings', () => {
       },
       env: {},
       concurrency: 0,
+      idleMs: 0,
+      onAuthorityLoss: 'stop',
       ports: [],
     });
     assert.deepEqual(settings.routes[0]!.resourceKey, { from: 'path', segments: null });
@@ -161,9 +163,23 @@ describe('settings', () => {
         { path: '$.coordination.kind', value: 'mysql', expected: 'one of: "embedded", "redis"' },
       ],
       [
-        'a store that cannot be used yet',
+        'a store that serves leases only',
+        top({ coordination: { kind: 'etcd' } }),
+        {
+          path: '$.coordination.kind',
+          value: 'etcd',
+          expected: '"embedded" or "redis"; etcd serves leases as a library',
+        },
+      ],
+      [
+        'a Redis without a URL',
         top({ coordination: { kind: 'redis' } }),
-        { path: '$.coordination.kind', value: 'redis', expected: '"embedded"' },
+        { path: '$.coordination.urls', expected: 'at least one URL' },
+      ],
+      [
+        'an empty list of URLs',
+        top({ coordination: { kind: 'redis', urls: [] } }),
+        { path: '$.coordination.urls', expected: 'at least one URL' },
       ],
       ['too many managers', top({ managers: 2 }), { path: '$.managers', value: 2, expected: '1;' }],
       [

@@ -41,15 +41,16 @@ describe('settings that use everything', () => {
     assert.equal(settings.componentInstances[0]!.restart.backoffMaxMs, 10_000);
   });
 
-  it('warn of what has no effect yet', () => {
-    const { warnings } = parseSettings(
+  it('say how long a key may idle, and what happens when the store is away', () => {
+    const { settings } = parseSettings(
       text.replace(
         '"idleMs": 0, "onAuthorityLoss": "stop"',
         '"idleMs": 5000, "onAuthorityLoss": "serveFenced"',
       ),
+      new Set(),
     );
-    assert.equal(warnings.length, 2);
-    assert.match(warnings[0]!, /^\$\.componentInstances\[0\]\.idleMs has no effect yet/);
-    assert.match(warnings[1]!, /^\$\.componentInstances\[0\]\.onAuthorityLoss has no effect yet/);
+    const [databases, other] = settings.componentInstances;
+    assert.deepEqual([databases!.idleMs, databases!.onAuthorityLoss], [5_000, 'serveFenced']);
+    assert.deepEqual([other!.idleMs, other!.onAuthorityLoss], [0, 'stop']);
   });
 });

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { isRunning, processFacts, processIdentity, type ProcessIdentity } from '#core';
-import type { Cluster } from '../support/cluster.ts';
+import { until, type Cluster } from '../support/cluster.ts';
 
 export interface ClusterProcess extends ProcessIdentity {
   parentPid: number;
@@ -70,8 +70,20 @@ export function strays(cluster: Cluster): string[] {
   return problems;
 }
 
-/** The processes of the cluster that still run. */
-export function remaining(identities: readonly ProcessIdentity[]): ProcessIdentity[] {
+/** Waits for processes to end; those that have not ended by then, in words. */
+export async function outlived(all: readonly ClusterProcess[], withinMs: number): Promise<string[]> {
+  try {
+    await until('nothing is left', async () => remaining(all).length === 0, withinMs);
+    return [];
+  } catch {
+    return remaining(all).map(({ pid }) => {
+      const { command } = all.find(one => one.pid === pid)!;
+      return `process ${pid} outlived the cluster by ${withinMs} ms: ${command}`;
+    });
+  }
+}
+
+function remaining(identities: readonly ProcessIdentity[]): ProcessIdentity[] {
   return identities.filter(identity => isRunning(identity));
 }
 
