@@ -141,6 +141,9 @@ function npmInstall(done) {
     '--include=dev',
     '--include=optional',
     '--include=prod',
+    // A connection that went silent is tried again after a minute; npm's own patience is five.
+    '--fetch-timeout=60000',
+    '--fetch-retries=4',
   ];
   // npm's own output goes to stderr: stdout belongs to the program that follows.
   var npm = childProcess.spawn('npm', words, {

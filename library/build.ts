@@ -52,8 +52,13 @@ async function declare(directory: string): Promise<void> {
     JSON.stringify({
       extends: join(root, 'tsconfig.json'),
       compilerOptions: {
-        ...{ noEmit: false, declaration: true, emitDeclarationOnly: true, noCheck: true },
-        ...{ rootDir: root, outDir: emitted, typeRoots: [join(root, 'node_modules/@types')] },
+        noEmit: false,
+        declaration: true,
+        emitDeclarationOnly: true,
+        noCheck: true,
+        rootDir: root,
+        outDir: emitted,
+        typeRoots: [join(root, 'node_modules/@types')],
       },
       include: entries.map(name => join(root, 'library', `${name}.ts`)),
     }),

@@ -59,13 +59,7 @@ export async function openEtcdLeases(options: EtcdLeasesOptions): Promise<LeaseS
     const { ttlMs, ...change } = request;
     const sentMs = clock.monotonicMs();
     const { leaseId, seconds } = await records.grant(Math.ceil(ttlMs / 1_000));
-    let fence: bigint | null = null;
-    try {
-      fence = await records.write({ ...change, leaseId, expected: null });
-    } finally {
-      // Also when the answer was lost: a key that was written after all goes with it.
-      if (fence === null) records.revoke(leaseId);
-    }
+    const fence = await records.write({ ...change, leaseId, expected: null });
     return fence === null ? null : granted(request.holder, fence, Math.min(ttlMs, leftMs(seconds, sentMs)));
   }
 
@@ -89,7 +83,7 @@ export async function openEtcdLeases(options: EtcdLeasesOptions): Promise<LeaseS
     sentMs = clock.monotonicMs();
     const { leaseId, seconds } = await records.grant(Math.ceil(ttlMs / 1_000));
     const written = await records.write({ name, holder, leaseId, epoch, expected: record });
-    records.revoke(written === null ? leaseId : record.leaseId);
+    if (written !== null) records.revoke(record.leaseId);
     return written === fence ? granted(holder, fence, Math.min(ttlMs, leftMs(seconds, sentMs))) : null;
   }
 

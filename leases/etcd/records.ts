@@ -40,9 +40,15 @@ export interface Records {
   /** Starts the lease's time anew, null if it is over. */
   keepAlive(leaseId: string): Promise<Remaining | null>;
   remaining(leaseId: string): Promise<Remaining | null>;
-  /** Best effort: a lease that is left behind ends by itself. */
+  /**
+   * Best effort: a lease that is left behind ends by itself. Only for one on which no key hangs, or ever will: when an answer was lost the
+   * key may be there, its holder may find it and count on it, and would lose it to a revocation that is carried out late.
+   */
   revoke(leaseId: string): void;
-  /** Writes the key if it is still as `expected` (null: not there). Resolves to the fence, null if it was not. */
+  /**
+   * Writes the key if it is still as `expected` (null: not there). Resolves to the fence, null if it was not: then it has revoked
+   * the lease, unless that one may be in use after all.
+   */
   write(change: {
     name: string;
     holder: string;
@@ -108,7 +114,14 @@ export function createRecords(ports: { gateway: Gateway; prefix: string; wallMs:
 
   const isEpoch = (epoch: Epoch) => isUnchanged(Buffer.from(epochKey), epoch.revision);
 
+  function revoke(leaseId: string): void {
+    gateway.call('/v3/lease/revoke', { ID: leaseId }).catch(() => {
+      // It ends by itself.
+    });
+  }
+
   return {
+    revoke,
     keyOf: name => Buffer.from(root + name),
     nameOf: ({ key }) => key.toString().slice(root.length),
     async read(name) {
@@ -138,11 +151,6 @@ export function createRecords(ports: { gateway: Gateway; prefix: string; wallMs:
       const seconds = Number(answer['TTL'] ?? 0);
       return seconds >= 0 ? { seconds } : null;
     },
-    revoke(leaseId) {
-      gateway.call('/v3/lease/revoke', { ID: leaseId }).catch(() => {
-        // It ends by itself.
-      });
-    },
     async write({ name, holder, leaseId, epoch, expected }) {
       const key = Buffer.from(root + name);
       let outcome;
@@ -150,17 +158,15 @@ export function createRecords(ports: { gateway: Gateway; prefix: string; wallMs:
         outcome = await transact({
           compare: [isEpoch(epoch), isUnchanged(key, expected?.revision ?? 0n)],
           success: [{ request_put: { key: encode(key), value: encode(holder), lease: leaseId } }],
-          failure: [{ request_range: { key: encode(key) } }, { request_range: { key: encode(epochKey) } }],
         });
       } catch (error) {
         if (error instanceof EtcdError && error.code === etcdCode.notFound) return null; // the etcd lease is over
         throw error;
       }
       if (outcome.succeeded) return expected?.fence ?? epoch.base + outcome.revision;
-      // Tried on two endpoints and executed on the first: nobody else knows this lease's id.
-      const [found, epochs] = outcome.parts.map(keysOf);
-      if (found?.[0]?.lease !== leaseId || !epochs?.[0]) return null;
-      return toRecord(found[0], readEpoch(epochs[0], epochKey)).fence;
+      // Retried: the first attempt may have written it, or may do so yet. The holder finds it when it looks again.
+      if (!outcome.retried) revoke(leaseId);
+      return null;
     },
     async remove(expected, epoch) {
       const { succeeded, retried, parts } = await transact({

@@ -23,7 +23,7 @@ describe('SQLite fences', () => {
     });
     afterEach(() => database.close());
     const count = () => database.prepare('SELECT count(*) AS count FROM entry').get()!['count'];
-    const insert = () => void database.exec('INSERT INTO entry DEFAULT VALUES');
+    const insert = () => database.exec('INSERT INTO entry DEFAULT VALUES');
 
     it('rolls back what the work did when it throws', () => {
       const fence = createSqliteFence(database);
@@ -42,7 +42,8 @@ describe('SQLite fences', () => {
       const fence = createSqliteFence(database);
       fence.install(1n);
       assert.throws(() => fence.write(1n, async () => insert()), TypeError);
-      assert.throws(() => fence.install(2n, async () => insert()), TypeError);
+      const preparing: () => unknown = async () => insert();
+      assert.throws(() => fence.install(2n, preparing as () => void), TypeError);
       assert.equal(count(), 0);
       assert.throws(() => fence.write(2n, insert), { code: 'HF_FENCED' });
     });

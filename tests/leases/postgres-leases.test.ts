@@ -149,10 +149,13 @@ describe('PostgreSQL leases', function () {
       });
       try {
         const store = await open({ pool });
-        const grants = await Promise.all(
-          Array.from({ length: 8 }, (_, index) => store.tryAcquire('a', `h${index}`, longMs)),
-        );
-        assert.equal(grants.filter(grant => grant.acquired).length, 1);
+        async function compete(holder: string): Promise<void> {
+          for (let round = 0; round < 20; round++) {
+            const grant = await store.tryAcquire('a', holder, longMs);
+            if (grant.acquired) assert(await store.release('a', holder, grant.fence));
+          }
+        }
+        await Promise.all(['one', 'two', 'three'].map(compete));
         await store.close();
       } finally {
         await pool.end();
@@ -196,11 +199,14 @@ describe('PostgreSQL leases', function () {
 
   describe('opening', () => {
     it('makes the table once, however many open at once', async () => {
-      const stores = await Promise.all(Array.from({ length: 6 }, () => open()));
-      const grants = await Promise.all(
-        stores.map((store, index) => store.tryAcquire('a', `h${index}`, longMs)),
-      );
-      assert.equal(grants.filter(grant => grant.acquired).length, 1);
+      for (let round = 0; round < 10; round++) {
+        const name = `${table()}_${round}`;
+        const stores = await Promise.all(Array.from({ length: 4 }, () => open({ table: name })));
+        const grants = await Promise.all(
+          stores.map((store, index) => store.tryAcquire('a', `h${index}`, longMs)),
+        );
+        assert.equal(grants.filter(grant => grant.acquired).length, 1);
+      }
     });
 
     it('takes a table in a schema, with a name that is a reserved word, and finds it under any search_path', async () => {
