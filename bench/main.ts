@@ -3,23 +3,28 @@
  * `bench/results/<scenario>.json`. Everything runs on loopback, and every loop is bounded.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { cpus, totalmem } from 'node:os';
+import { cpus, loadavg, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { median, row, tableHead } from './measure.ts';
+import { median, percentile, row, tableHead } from './measure.ts';
+import { claims } from './scenarios/claims.ts';
 import { deploy } from './scenarios/deploy.ts';
 import { failover } from './scenarios/failover.ts';
+import { lookup } from './scenarios/lookup.ts';
 import { memory } from './scenarios/memory.ts';
+import { move } from './scenarios/move.ts';
+import { renewals } from './scenarios/renewals.ts';
 import { start } from './scenarios/start.ts';
+import { vanish } from './scenarios/vanish.ts';
 
-const scenarios = [start, deploy, failover, memory];
+const scenarios = [start, deploy, failover, vanish, move, claims, renewals, lookup, memory];
 const { values, positionals } = parseArgs({
   options: { runs: { type: 'string', default: '5' } },
   allowPositionals: true,
 });
 const runs = Number(values.runs);
-if (!Number.isInteger(runs) || runs < 1 || runs > 100) {
-  process.stderr.write('--runs takes a whole number from 1 to 100\n');
+if (!Number.isInteger(runs) || runs < 1 || runs > 200) {
+  process.stderr.write('--runs takes a whole number from 1 to 200\n');
   process.exit(2);
 }
 const unknown = positionals.filter(name => !scenarios.some(scenario => scenario.name === name));
@@ -36,15 +41,17 @@ const results = join(import.meta.dirname, 'results');
 mkdirSync(results, { recursive: true });
 for (const scenario of scenarios) {
   if (positionals.length > 0 && !positionals.includes(scenario.name)) continue;
+  const loadBefore = loadavg()[0]!;
   const figures = await scenario.run(runs);
   for (const figure of figures) process.stdout.write(`${row(figure)}\n`);
   const summary = figures.map(figure => ({
     ...figure,
     median: median(figure.samples),
+    p99: figure.samples.length >= 50 ? percentile(figure.samples, 0.99) : null,
     ratio: figure.peer ? median(figure.samples) / median(figure.peer.samples) : null,
   }));
   writeFileSync(
     join(results, `${scenario.name}.json`),
-    `${JSON.stringify({ machine, figures: summary }, null, 2)}\n`,
+    `${JSON.stringify({ machine, loadBefore, figures: summary }, null, 2)}\n`,
   );
 }

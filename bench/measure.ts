@@ -2,7 +2,7 @@
 
 export interface Figure {
   name: string;
-  unit: 'ms' | 'MiB';
+  unit: 'ms' | 'MiB' | 'µs' | 'ns' | 'bytes' | '1/s' | '% of a core' | 'keys' | 'requests';
   samples: number[];
   /** The same thing done by something that people use or could write instead; measured in turn with ours. */
   peer: { name: string; samples: number[] } | null;
@@ -21,10 +21,18 @@ export function median(samples: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[Math.floor(middle)]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
+/** The sample below which a share of them lies: 0.99 for the 99th percentile. */
+export function percentile(samples: readonly number[], share: number): number {
+  const sorted = [...samples].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)]!;
+}
+
 export function row(figure: Figure): string {
   const number = (value: number) => (value >= 100 ? value.toFixed(0) : value.toFixed(1));
-  const range = (samples: number[]) =>
-    `${number(median(samples))} (${number(Math.min(...samples))}–${number(Math.max(...samples))})`;
+  const range = (samples: number[]) => {
+    const tail = samples.length >= 50 ? `, p99 ${number(percentile(samples, 0.99))}` : '';
+    return `${number(median(samples))} (${number(Math.min(...samples))}–${number(Math.max(...samples))}${tail})`;
+  };
   const peer = figure.peer
     ? `${range(figure.peer.samples)} ${figure.peer.name} | ${(median(figure.samples) / median(figure.peer.samples)).toFixed(2)}`
     : '– | –';

@@ -81,6 +81,11 @@ export interface OpenSession {
   capacity: number;
   ttlMs: number;
   /**
+   * A whole number from 1 on that grows with every opening and resuming of the process. One that arrives late or twice is told by it,
+   * and ends nothing.
+   */
+  attempt: number;
+  /**
    * Ends earlier sessions of the same process in the same step, among them one whose opening was never answered. Only
    * for a process that has closed all its resources.
    */
@@ -94,11 +99,18 @@ export type DirectoryEvent =
   /** Handed from one live session to another: `claim` is the new right, `from` ended. */
   | { type: 'moved'; claim: Claim; from: SessionId }
   | { type: 'paused' | 'resumed'; pool: InstanceId; key: ResourceKey }
-  /** Events may have been missed: forget every cached claim and session. */
+  /**
+   * Events may have been missed: look anew at sessions. Cached claims may be kept: a stale one costs whoever uses it an answer
+   * HF_NOT_OWNER (421), which tells the right owner or makes it ask.
+   */
   | { type: 'reset' };
 
 /** The resource directory: sessions and claims. Every method rejects with HF_COORDINATION_UNAVAILABLE when the store cannot be asked. */
 export interface ResourceDirectory {
+  /**
+   * @throws HoldfastError HF_WRONG_STATE, having changed nothing: the process was reported dead, or `attempt` is not above the highest
+   * that was carried out for it. Then the answer to this one was given before, or nobody waits for it any more.
+   */
   openSession(request: OpenSession): Promise<{ sessionId: SessionId; expiresInMs: number }>;
   /**
    * `alive: false` means that the session is over for good. `forgotten` with it: the store has lost its memory and is collecting
@@ -109,6 +121,7 @@ export interface ResourceDirectory {
    * Opens a session in place of one that was lost, and keeps what the host still holds: first batch of at most 1,000 keys, others by
    * `adopt`. Ends earlier sessions of the same process. A key is kept if nobody can have got it since: its record has this very fence
    * and no live owner, or the store forgot and is still collecting. `refused` keys belong to somebody else, or may.
+   * @throws HoldfastError as `openSession`
    */
   resumeSession(
     request: OpenSession,

@@ -37,6 +37,7 @@ import { createKeyOperations } from './keys/key-operations.ts';
 import { createRebalancer } from './keys/rebalancer.ts';
 import { createLeadership } from './leadership/leadership.ts';
 import { packageProblems } from './settings/package-checks.ts';
+import { createLastSettings } from './settings/last-settings.ts';
 import { createSettingsKeeper } from './settings/settings-keeper.ts';
 
 /** Settings of the package `node-manager`; see its manifest for defaults. */
@@ -145,6 +146,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
       ),
     ],
     mayWrite: leads,
+    last: createLastSettings(resolve(context.dataDirectory, 'last-settings.json'), log),
     onChange: onSettings,
   });
   const reconciler = createReconciler({
@@ -176,6 +178,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     directory: coordination.directory,
     host,
     routes: () => settings.current()?.settings.routes ?? [],
+    isInstance: id => settings.current()?.settings.componentInstances.some(item => item.id === id) ?? false,
   });
   const rebalancer = createRebalancer({
     directory: coordination.directory,
@@ -283,7 +286,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     async stop() {
       started = false;
       for (const stop of stops.splice(0)) await stop();
-      settings.stop();
+      await settings.stop();
       await rebalancer.stop();
       await reconciler.stop();
       observer.stop();

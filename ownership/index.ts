@@ -20,8 +20,9 @@ export { checkCoordinationStore, type StoreCheck } from './store-check.ts';
 /** Makes a host serve a key only while it owns it: session, deadline, opening, draining. */
 export { createOwnershipGuard } from './guard/guard.ts';
 export type { GuardMetrics, OwnershipGuard, OwnershipGuardOptions } from './guard/contract.ts';
-/** Canonical form of a request target, a path, a settings text, a header's bytes. All but the last throw HF_KEY_INVALID. */
+/** Canonical form of a request target, a path, a settings text, a key, a header's bytes. All but the last throw HF_KEY_INVALID. */
 export {
+  canonicalKeyOfText,
   canonicalPath,
   canonicalPathOfText,
   canonicalTarget,

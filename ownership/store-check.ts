@@ -36,7 +36,11 @@ export function judgeRedis(
     role,
     redis_mode: mode,
   } = info;
-  if (Number.parseInt(version, 10) < 6) problems.push(`it is Redis ${version}, but must be 6 or newer`);
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  // As `scripts/attach.lua.ts` demands.
+  if (version !== '' && (major < 6 || (major === 6 && minor < 2))) {
+    problems.push(`it is Redis ${version}, but must be 6.2 or newer`);
+  }
   if (mode === 'cluster') problems.push('it is a node of a Redis Cluster; use a single master');
   if (role !== undefined && role !== 'master') problems.push('it is a replica; use its master');
   if (policy !== undefined && policy !== 'noeviction') {

@@ -1,7 +1,7 @@
-/** Starts and measures bare Node processes. */
+/** Starts and measures bare Node processes, and measures others. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const program = join(import.meta.dirname, 'bare-server.js');
@@ -18,4 +18,28 @@ export function memoryOf(pid: number): { pssBytes: number; rssBytes: number } {
   const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
   const field = (name: string) => Number(new RegExp(`^${name}: +([0-9]+) kB`, 'm').exec(text)![1]) * 1024;
   return { pssBytes: field('Pss'), rssBytes: field('Rss') };
+}
+
+/** CPU time used so far, user and system, milliseconds; the kernel counts in steps of 10. Linux only. */
+export function cpuMsOf(pid: number): number {
+  const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  // The command in parentheses may hold anything, so fields are counted from the last ')'.
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+/** The processes of this machine and who started them. Linux only. */
+export function allProcesses(): { pid: number; parentPid: number }[] {
+  const found: { pid: number; parentPid: number }[] = [];
+  for (const name of readdirSync('/proc')) {
+    if (!/^[1-9][0-9]*$/.test(name)) continue;
+    try {
+      const text = readFileSync(`/proc/${name}/stat`, 'latin1');
+      const parentPid = Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[1]);
+      found.push({ pid: Number(name), parentPid });
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  return found;
 }

@@ -5,15 +5,13 @@
 import {
   CHANNEL_HEADERS,
   HoldfastError,
-  LIMITS,
   type Coordination,
   type InstanceId,
   type Logger,
   type RemoteResource,
-  type ResourceKey,
   type System,
 } from '#core';
-import { canonicalPathOfText } from '#ownership';
+import { canonicalKeyOfText } from '#ownership';
 import { startAlarms, type Alarm, type Alarms } from './alarms.ts';
 import type { Caller } from './caller.ts';
 import { createIncoming, type Incoming } from './incoming.ts';
@@ -85,7 +83,7 @@ export function createCalls(deps: CallsDeps): Calls {
   return {
     incoming: createIncoming(deps),
     resource(instanceId, key) {
-      const target = { pool: instanceId as InstanceId, key: canonicalKey(key) };
+      const target = { pool: instanceId as InstanceId, key: canonicalKeyOfText(key) };
       return {
         async fetch(input, init) {
           const message = messageOf(input, init);
@@ -113,23 +111,6 @@ export function createCalls(deps: CallsDeps): Calls {
       await (await made)?.reach.stop();
     },
   };
-}
-
-/** As the router makes it of a path; what follows a `#` is the key of a route that takes it from a header, and stays. */
-function canonicalKey(text: string): ResourceKey {
-  const mark = text.indexOf('#');
-  const key =
-    mark === -1 ? canonicalPathOfText(text) : canonicalPathOfText(text.slice(0, mark)) + text.slice(mark);
-  if (!text.startsWith('/') || key.length > LIMITS.keyBytesMax || !/^[\x21-\x7e]+$/.test(key)) {
-    throw new HoldfastError(
-      'HF_KEY_INVALID',
-      'a key is a path of at most 1024 bytes that starts with a slash',
-      {
-        details: { key: text.slice(0, 100) },
-      },
-    );
-  }
-  return key as ResourceKey;
 }
 
 /** A body that is known as a whole can be sent again however often it takes. */

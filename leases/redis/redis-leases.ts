@@ -239,7 +239,15 @@ async function beginMemory(masters: readonly Master[], keys: LeaseKeys): Promise
 function unavailable(answers: readonly Answer[], size: number): HoldfastError {
   const failed = answers.find(answer => answer.type === 'failed');
   const text = size === 1 ? 'Redis does not answer' : `no majority of the ${size} Redis masters answers`;
-  return new HoldfastError('HF_COORDINATION_UNAVAILABLE', text, { cause: failed?.error });
+  return new HoldfastError('HF_COORDINATION_UNAVAILABLE', text, {
+    cause: failed && withoutCommand(failed.error),
+  });
+}
+
+/** ioredis's errors hold the command with its arguments, a password among them when it was AUTH. Only what was said goes on. */
+function withoutCommand(error: unknown): Error {
+  if (error instanceof HoldfastError) return error;
+  return new Error(error instanceof Error ? error.message : 'no answer');
 }
 
 function checkMasters({ urls, clients }: RedisLeasesOptions): void {

@@ -12,7 +12,6 @@ import {
   type MasterStatus,
   type PlanAction,
   type ResourceInfo,
-  type ResourceKey,
   type System,
 } from '#core';
 import type { Deployment } from '../cluster/deployment.ts';
@@ -52,7 +51,6 @@ export interface MasterOperations {
     cursor?: string;
     instance?: string;
   }): Promise<{ resources: ResourceInfo[]; cursor: string | null }>;
-  resource(key: string, instance: string | null): Promise<ResourceInfo>;
   upload(zip: Buffer, makeCurrent: boolean): Promise<MasterUpload>;
   removePackage(packageName: string, version: string | null): Promise<void>;
   settings(): CurrentSettings;
@@ -156,25 +154,6 @@ export function createOperations(deps: OperationsDeps): MasterOperations {
         ...(instance === undefined ? {} : { pool: instance as InstanceId }),
       });
       return { resources: claims.map(resourceInfo), cursor };
-    },
-    async resource(key, instance) {
-      const { claims } = await directory.list({
-        key: key as ResourceKey,
-        ...(instance === null ? {} : { pool: instance as InstanceId }),
-        limit: 2,
-      });
-      const [claim, second] = claims;
-      if (!claim) throw new HoldfastError('HF_NOT_FOUND', `nobody owns ${key}`);
-      if (second) {
-        throw new HoldfastError(
-          'HF_REQUEST_INVALID',
-          `${key} is owned in more than one pool: add ?instance=`,
-          {
-            details: { instances: claims.map(found => found.pool) },
-          },
-        );
-      }
-      return resourceInfo(claim);
     },
     upload: deployment.upload,
     removePackage: deployment.remove,

@@ -70,7 +70,7 @@ function readRoutes(app: FastifyInstance, operations: MasterOperations): void {
         querystring: { type: 'object', properties: { instance: text }, additionalProperties: false },
       },
     },
-    ({ params, query }) => operations.resource(params.key, query.instance ?? null),
+    ({ params, query }) => operations.keys.show({ key: params.key, instance: query.instance ?? null }),
   );
   app.get(
     `${root}/events`,

@@ -13,15 +13,20 @@ import {
   type RouteSettings,
   type Session,
 } from '#core';
+import { canonicalKeyOfText } from '#ownership';
 import { resourceInfo } from '../api/status.ts';
 
 export interface KeyName {
+  /** In any spelling; whoever asks for it under another one means the same key. */
   key: string;
   /** The pool; without it the one that owns the key, or that the route of its path leads to. */
   instance: string | null;
 }
 
+/** Everything throws `HF_KEY_INVALID` for what can be no key, and `HF_REQUEST_INVALID` when it has owners in more than one pool. */
 export interface KeyOperations {
+  /** @throws HoldfastError HF_NOT_FOUND when nobody owns the key */
+  show(name: KeyName): Promise<ResourceInfo>;
   /**
    * `to`: a processId, or a node for the host with the least keys there; null for the host with the least keys of all.
    * @throws HoldfastError HF_NOT_FOUND when nobody owns the key or there is no such host, HF_WRONG_STATE when that host may
@@ -30,7 +35,10 @@ export interface KeyOperations {
   move(name: KeyName, to: string | null): Promise<{ moved: boolean; resource: ResourceInfo | null }>;
   /** The owner closes the key and gives it back; the next request for it finds the host with the least keys. */
   release(name: KeyName): Promise<{ released: boolean }>;
-  /** Nobody owns the key until it is resumed; requests for it wait for the hold time. */
+  /**
+   * Nobody owns the key until it is resumed; requests for it wait for the hold time.
+   * @throws HoldfastError HF_NOT_FOUND when there is no such instance
+   */
   pause(name: KeyName): Promise<{ key: string; instanceId: string; paused: true }>;
   resume(name: KeyName): Promise<{ key: string; instanceId: string; paused: false; wasPaused: boolean }>;
 }
@@ -42,6 +50,8 @@ export function createKeyOperations(deps: {
   directory: ResourceDirectory;
   host: (address: string) => HostClient;
   routes: () => readonly RouteSettings[];
+  /** Whether the settings have such an instance. */
+  isInstance: (id: string) => boolean;
 }): KeyOperations {
   const { directory, host } = deps;
 
@@ -108,30 +118,42 @@ export function createKeyOperations(deps: {
   }
 
   return {
-    async move(name, to) {
-      const claim = await owned(name);
+    async show(spelling) {
+      return resourceInfo(await owned(canonical(spelling)));
+    },
+    async move(spelling, to) {
+      const claim = await owned(canonical(spelling));
       const session = to === null ? null : await sessionFor(claim, to);
       if (session?.sessionId === claim.sessionId) return { moved: false, resource: resourceInfo(claim) };
       const moved = await letGo(claim, { to: session?.sessionId ?? null });
       const now = await directory.lookup(claim.pool, claim.key);
       return { moved, resource: now && resourceInfo(now) };
     },
-    async release(name) {
-      return { released: await letGo(await owned(name), { to: null, release: true }) };
+    async release(spelling) {
+      return { released: await letGo(await owned(canonical(spelling)), { to: null, release: true }) };
     },
-    async pause(name) {
+    async pause(spelling) {
+      const name = canonical(spelling);
       const pool = await poolOf(name);
+      // Resuming needs no such check: what was paused in an instance that is gone can be resumed.
+      if (!deps.isInstance(pool)) throw new HoldfastError('HF_NOT_FOUND', `no instance has the id ${pool}`);
       const claim = await directory.pauseKey(pool, name.key as ResourceKey);
       // From here on nobody gets the key. Whoever has it gives it back, and a failure to ask is the caller's to try again.
       if (claim) await letGo(claim, { to: null, release: true });
       return { key: name.key, instanceId: pool, paused: true };
     },
-    async resume(name) {
+    async resume(spelling) {
+      const name = canonical(spelling);
       const pool = await poolOf(name);
       const wasPaused = await directory.resumeKey(pool, name.key as ResourceKey);
       return { key: name.key, instanceId: pool, paused: false, wasPaused };
     },
   };
+}
+
+/** Else a pause, say, would be kept for a spelling that nobody is ever looked up by. */
+function canonical({ key, instance }: KeyName): KeyName {
+  return { key: canonicalKeyOfText(key), instance };
 }
 
 function covers(prefix: string, key: string): boolean {

@@ -25,6 +25,7 @@ import {
   type System,
 } from '#core';
 import { decideSettings, sha256Of, type FileFacts } from './decision.ts';
+import type { LastSettings } from './last-settings.ts';
 import { watchFile } from './watch-file.ts';
 
 export interface CurrentSettings {
@@ -50,7 +51,7 @@ export interface SettingsKeeper {
    * @throws HoldfastError HF_SETTINGS_INVALID, HF_SETTINGS_CONFLICT
    */
   put(text: string, ifMatch: string | null, updatedBy: string): Promise<CurrentSettings>;
-  stop(): void;
+  stop(): Promise<void>;
 }
 
 export function createSettingsKeeper(options: {
@@ -63,6 +64,8 @@ export function createSettingsKeeper(options: {
   /** What is wrong in the eyes of what runs: the packages that the instances use, the store that the cluster is bound to. */
   problemsInUse: (settings: ClusterSettings) => Problem[];
   mayWrite: () => boolean;
+  /** For a store that forgets. */
+  last: LastSettings;
   onChange: () => void;
 }): SettingsKeeper {
   const { documents, system, log, file } = options;
@@ -118,11 +121,7 @@ export function createSettingsKeeper(options: {
     else clearError();
     if (decision.use === 'store') adopt(stored!);
     if (!options.mayWrite()) return;
-    if (decision.use === 'nothing' && document === null && current) {
-      // A store that forgot gets back what holds here: others, like a router that starts, have it from there only.
-      const { text, updatedAt, updatedBy } = current;
-      await store({ text, updatedAt, updatedBy, fileSha256: null }, null);
-    }
+    if (decision.use === 'nothing' && document === null) await restore();
     if (facts.kind !== 'present') return;
     if (decision.use === 'file') {
       const next = {
@@ -136,6 +135,21 @@ export function createSettingsKeeper(options: {
       if (decision.writeFile) await writeBack(stored!, document);
       else if (decision.noteFile) await store({ ...stored!, fileSha256: facts.sha256 }, document);
     }
+  }
+
+  /** A store that forgot gets back what held: others, like a router that starts, have it from there only. */
+  async function restore(): Promise<void> {
+    const remembered = current ?? (await options.last.read());
+    if (!remembered) return;
+    const { text, updatedAt, updatedBy } = remembered;
+    try {
+      check(text);
+    } catch (cause) {
+      // Of another cluster that ran here, perhaps.
+      return log.warn({ error: String(cause) }, 'the store is empty, and the last settings do not fit');
+    }
+    if (await store({ text, updatedAt, updatedBy, fileSha256: null }, null))
+      log.warn({ etag: settingsEtag(text) }, 'the store had no settings; it got the last good ones back');
   }
 
   async function put(text: string, ifMatch: string | null, updatedBy: string): Promise<CurrentSettings> {
@@ -207,6 +221,7 @@ export function createSettingsKeeper(options: {
       const { settings, warnings } = parseSettings(stored.text);
       const { text, updatedAt, updatedBy } = stored;
       current = { settings, warnings, text, updatedAt, updatedBy, etag: settingsEtag(text) };
+      options.last.note(current);
     } catch (cause) {
       // It was valid when stored; an older or newer manager may think otherwise. What runs goes on.
       return refuse(cause as HoldfastError, 'store');
@@ -266,9 +281,10 @@ export function createSettingsKeeper(options: {
     unsettled: () => failed || error !== null,
     reconcile: () => inTurn(reconcile),
     put: (text, ifMatch, updatedBy) => inTurn(() => put(text, ifMatch, updatedBy)),
-    stop() {
+    async stop() {
       stopFile();
       stopStore();
+      await options.last.kept();
     },
   };
 }

@@ -13,8 +13,9 @@
  *   over by its host's own deadline; meanwhile hosts bring back what they hold (`resumeSession`, `adopt`).
  *
  * Answers get lost and questions are asked again. The second time: a claim, a pause, an alarm, an adopted key answers as before; a
- * release or transfer answers that it is not held (any more); a session that was opened for a lost answer ends when its process
- * opens the next with `endEarlier`, and by its time otherwise.
+ * release or transfer answers that it is not held (any more); an opening is refused the second time, and when a later one of its
+ * process came first (`sessions.ts`). A session that was opened for a lost answer ends when its process opens the next with
+ * `endEarlier`, and by its time otherwise.
  */
 import type {
   Claim,

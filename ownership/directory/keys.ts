@@ -41,6 +41,7 @@ const sessionThatEnded: SessionRecord = {
   ownsResources: false,
   capacity: 1,
   ttlMs: 0,
+  attempt: 0,
   draining: true,
   ready: false,
   expiresAtMs: -Infinity,

@@ -1,6 +1,14 @@
 /**
  * The directory's sessions: who is live, since when, until when. An ended session never comes back; its record says `live: false` to
  * the keys that still name it, so that ending one costs nothing per key.
+ *
+ * An opening may arrive late (over a connection that was given up, at a store that stood still) or twice. It ends earlier sessions of its
+ * process, and must not end a later one, on which the host counts. So it is carried out only if its attempt is above all that were
+ * carried out for the process. That is safe as long as each *live* session is remembered with its attempt, which it is: they are
+ * stored together. Attempts of processes without a session are remembered as far as there is room, and not over a restart: a late
+ * opening that slips through ends nothing, because there is nothing to end. It leaves a session that no host believes in: keys
+ * that come to it wait until it expires, or until the process opens its next one. The same goes for a store that forgot. What such
+ * a late `resumeSession` brings back there is under fences below those of whoever got the keys since, who brings them back too.
  */
 import {
   HoldfastError,
@@ -12,7 +20,8 @@ import {
 } from '#core';
 import { describeSession, type OutputCollector, type SessionRecord } from './records.ts';
 
-const deadProcessesMax = 10_000;
+/** Of those that have no session any more. */
+const processesMax = 10_000;
 
 export class Sessions {
   readonly #output: OutputCollector;
@@ -21,6 +30,8 @@ export class Sessions {
   readonly #byPool = new Map<InstanceId, Set<SessionRecord>>();
   /** Processes with proof of death: what they had sent before may still arrive, and must not open a session. */
   readonly #dead = new Set<ProcessId>();
+  /** The last attempt of processes that had a session, those that ended last at the end. */
+  readonly #attempts = new Map<ProcessId, number>();
   #earliestEndMs = Infinity;
 
   constructor(output: OutputCollector, newSessionId: () => SessionId, found: SessionRecord[]) {
@@ -41,11 +52,18 @@ export class Sessions {
     return Array.from(pool === undefined ? this.#byId.values() : this.ofPool(pool), describeSession);
   }
 
-  /** @throws HoldfastError HF_WRONG_STATE for a process that was reported dead */
+  /** @throws HoldfastError HF_WRONG_STATE for a process that was reported dead, or when a later opening of it was carried out */
   open(request: OpenSession, nowMs: number): SessionRecord {
     const { endEarlier, ...facts } = request;
     if (this.#dead.has(facts.processId)) {
       throw new HoldfastError('HF_WRONG_STATE', `the process ${facts.processId} was reported dead`);
+    }
+    const latest = this.#latestAttempt(facts.processId);
+    if (facts.attempt <= latest) {
+      throw new HoldfastError(
+        'HF_WRONG_STATE',
+        `attempt ${facts.attempt} of the process ${facts.processId} to open a session came late: ${latest} was carried out`,
+      );
     }
     if (endEarlier) this.#endAll(facts.processId, 'closed');
     const session: SessionRecord = {
@@ -84,12 +102,7 @@ export class Sessions {
   /** Proof of death. Returns how many sessions it ended. */
   died(processId: ProcessId): number {
     this.#dead.add(processId);
-    if (this.#dead.size > deadProcessesMax) {
-      for (const oldest of this.#dead) {
-        this.#dead.delete(oldest);
-        break;
-      }
-    }
+    dropOldest(this.#dead);
     return this.#endAll(processId, 'died');
   }
 
@@ -119,6 +132,10 @@ export class Sessions {
   #end(session: SessionRecord, reason: 'closed' | 'died' | 'expired'): void {
     session.live = false;
     this.#byId.delete(session.sessionId);
+    const attempt = Math.max(session.attempt, this.#attempts.get(session.processId) ?? 0);
+    this.#attempts.delete(session.processId);
+    this.#attempts.set(session.processId, attempt);
+    dropOldest(this.#attempts);
     const pool = this.#byPool.get(session.pool);
     pool?.delete(session);
     if (pool?.size === 0) this.#byPool.delete(session.pool);
@@ -128,8 +145,25 @@ export class Sessions {
   }
 
   #endAll(processId: ProcessId, reason: 'closed' | 'died'): number {
-    const own = Array.from(this.#byId.values()).filter(session => session.processId === processId);
+    const own = this.#of(processId);
     for (const session of own) this.#end(session, reason);
     return own.length;
+  }
+
+  #of(processId: ProcessId): SessionRecord[] {
+    return Array.from(this.#byId.values()).filter(session => session.processId === processId);
+  }
+
+  #latestAttempt(processId: ProcessId): number {
+    const live = this.#of(processId).map(({ attempt }) => attempt);
+    return Math.max(this.#attempts.get(processId) ?? 0, ...live);
+  }
+}
+
+function dropOldest(remembered: Set<ProcessId> | Map<ProcessId, number>): void {
+  if (remembered.size <= processesMax) return;
+  for (const oldest of remembered.keys()) {
+    remembered.delete(oldest);
+    break;
   }
 }

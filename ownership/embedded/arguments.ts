@@ -99,8 +99,16 @@ export function openSession(params: Params): OpenSession {
     ownsResources: flag(params, 'ownsResources'),
     capacity: number(params, 'capacity', { min: 1, max: 1_000_000 }),
     ttlMs: number(params, 'ttlMs', { min: LIMITS.sessionTtlMsMin, max: LIMITS.sessionTtlMsMax }),
+    attempt: attempt(params),
     endEarlier: flag(params, 'endEarlier'),
   };
+}
+
+function attempt(params: Params): number {
+  const value = params['attempt'];
+  if (!Number.isSafeInteger(value) || (value as number) < 1)
+    throw invalid('attempt', 'a whole number from 1 on');
+  return value as number;
 }
 
 function list(params: Params, name: string): unknown[] {

@@ -23,12 +23,12 @@ export function directoryClient({ call }: Connection, subscriptions: Subscriptio
   const encodeHeld = (held: HeldKey[]) =>
     held.map(each => ({ ...encodeHeldKey(each), alarmAtMs: checkTime(each.alarmAtMs) }));
   return {
-    // Sent once: a second one would leave a session that nobody renews. `endEarlier` mends what a lost answer leaves.
+    // Sent once, as `resumeSession`: the same attempt would be refused a second time. The host asks with its next one.
     openSession: request => call('openSession', request, once),
     renewSession: sessionId => call('renewSession', { sessionId }, again),
     async resumeSession(request, held) {
       type Resumed = { sessionId: SessionId; expiresInMs: number; refused: ResourceKey[] };
-      return call<Resumed>('resumeSession', { ...request, held: encodeHeld(held) }, again);
+      return call<Resumed>('resumeSession', { ...request, held: encodeHeld(held) }, once);
     },
     async adopt(sessionId, held) {
       return call<ResourceKey[]>('adopt', { sessionId, held: encodeHeld(held) }, again);

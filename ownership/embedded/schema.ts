@@ -4,7 +4,7 @@
  */
 import type { DatabaseSync } from 'node:sqlite';
 
-export const SCHEMA_VERSION = 2;
+export const SCHEMA_VERSION = 3;
 
 /** From version n to n + 1, by n. */
 const steps: readonly string[] = [
@@ -27,6 +27,9 @@ const steps: readonly string[] = [
    ALTER TABLE sessions ADD COLUMN keys INTEGER NOT NULL DEFAULT 0;
    WITH counted AS (SELECT session, count(*) AS keys FROM claims WHERE session IS NOT NULL GROUP BY session)
    UPDATE sessions SET keys = counted.keys FROM counted WHERE counted.session = sessions.id;`,
+
+  // Below the first of every process.
+  'ALTER TABLE sessions ADD COLUMN attempt INTEGER NOT NULL DEFAULT 0',
 ];
 
 /** Brings the tables to today's version. Returns the version that was found, 0 for an empty file. Call inside a transaction. */

@@ -66,7 +66,7 @@ function createStore(database: DatabaseSync, options: StoreOptions): Coordinatio
 
   const putFence = database.prepare("UPDATE meta SET value = ? WHERE name = 'fence'");
   const putSession = database.prepare(
-    'INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+    'INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
   );
   const deleteSession = database.prepare('DELETE FROM sessions WHERE id = ?');
   const putClaim = database.prepare(
@@ -135,6 +135,7 @@ function createStore(database: DatabaseSync, options: StoreOptions): Coordinatio
             ...flags,
             s.expiresAtMs,
             s.keys,
+            s.attempt,
           );
         }
       }
@@ -185,6 +186,7 @@ function readSession(row: Record<string, unknown>): SessionRecord {
     ready: row['ready'] === 1,
     expiresAtMs: Number(row['expires_at_ms']),
     keys: Number(row['keys']),
+    attempt: Number(row['attempt']),
     live: true,
   };
 }

@@ -17,7 +17,7 @@ export interface OwnershipGuardOptions {
   system: System;
   directory: ResourceDirectory;
   /** What the host says of itself whenever it opens a session; `ownsResources` follows from the component. */
-  session: OpenSession;
+  session: Omit<OpenSession, 'attempt' | 'endEarlier'>;
   component: Pick<Component, 'openResource'>;
   log: Logger;
   /** Requests served at once per key, in the order of their arrival; 0 means no bound. */

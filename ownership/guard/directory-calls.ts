@@ -10,7 +10,6 @@ import {
   type System,
 } from '#core';
 import { createGiving } from './giving.ts';
-import type { HeldHere } from './keeping.ts';
 import type { GuardEffect, GuardEvent } from './step.ts';
 
 export interface DirectoryCalls {
@@ -39,12 +38,13 @@ export type DirectoryEffect = Extract<
       | 'resume-session';
   }
 >;
+type Effect<Type extends DirectoryEffect['type']> = Extract<DirectoryEffect, { type: Type }>;
 type KeyQuestion = Extract<DirectoryEffect, { type: 'verify' | 'raise' | 'confirm' }>;
 
 export interface DirectoryCallsPorts {
   system: System;
   directory: ResourceDirectory;
-  session: OpenSession;
+  session: Omit<OpenSession, 'attempt' | 'endEarlier'>;
   log: Logger;
   /** The session under which the host may act at this moment. */
   heldSession: () => SessionId | null;
@@ -77,10 +77,10 @@ export function createDirectoryCalls(ports: DirectoryCallsPorts): DirectoryCalls
     dispatch(event);
   }
 
-  const open = (sentAtMs: number, endEarlier: boolean) =>
+  const open = ({ sentAtMs, attempt, clean }: Effect<'open-session'>) =>
     tell(
       async () => {
-        const granted = await directory.openSession({ ...ports.session, endEarlier });
+        const granted = await directory.openSession({ ...ports.session, attempt, endEarlier: clean });
         return { type: 'session-opened', sentAtMs, ...granted };
       },
       error => {
@@ -127,13 +127,14 @@ export function createDirectoryCalls(ports: DirectoryCallsPorts): DirectoryCalls
       },
     );
 
-  const resume = (held: readonly HeldHere[], sentAtMs: number) =>
+  const resume = ({ held, sentAtMs, attempt }: Effect<'resume-session'>) =>
     tell(
       async () => {
         const keys = held.map(({ key, fence, opened, openId }): HeldKey => {
           return { key, fence, opened, alarmAtMs: ports.alarmOf(openId) };
         });
-        const granted = await directory.resumeSession(ports.session, keys.slice(0, adoptMax));
+        const request = { ...ports.session, attempt };
+        const granted = await directory.resumeSession(request, keys.slice(0, adoptMax));
         const refused = [...granted.refused];
         for (let start = adoptMax; start < keys.length; start += adoptMax) {
           refused.push(...(await directory.adopt(granted.sessionId, keys.slice(start, start + adoptMax))));
@@ -182,7 +183,7 @@ export function createDirectoryCalls(ports: DirectoryCallsPorts): DirectoryCalls
     perform(effect) {
       switch (effect.type) {
         case 'open-session':
-          return void open(effect.sentAtMs, effect.clean);
+          return void open(effect);
         case 'renew-session':
           return void renew(effect.sessionId, effect.sentAtMs);
         case 'mark-draining':
@@ -191,7 +192,7 @@ export function createDirectoryCalls(ports: DirectoryCallsPorts): DirectoryCalls
         case 'discard-session':
           return void close(effect.sessionId);
         case 'resume-session':
-          return void resume(effect.held, effect.sentAtMs);
+          return void resume(effect);
         case 'release':
         case 'transfer':
           return give(effect);

@@ -134,6 +134,7 @@ class Guard implements OwnershipGuard {
   }
 
   get session(): { readonly sessionId: SessionId; readonly draining: boolean } | null {
+    if (!holds(this.#state.session, this.#nowMs())) this.#passDeadline();
     const { session } = this.#state;
     if (!holds(session, this.#nowMs())) return null;
     return { sessionId: session.held.sessionId, draining: session.phase === 'draining' };
@@ -239,10 +240,13 @@ class Guard implements OwnershipGuard {
 
   #owns(key: ResourceKey, openId: number): boolean {
     if (ownsOpening(this.#state, key, openId, this.#nowMs())) return true;
-    // Whoever asks may come before the timer of a deadline at which, with this setting, nothing ends.
-    if (this.#limits.onAuthorityLoss !== 'serveFenced' || this.#stepping) return false;
-    this.#dispatch({ type: 'tick' });
+    this.#passDeadline();
     return ownsOpening(this.#state, key, openId, this.#nowMs());
+  }
+
+  /** Whoever asks may come before the timer of a deadline at which, with this setting, nothing ends. */
+  #passDeadline(): void {
+    if (this.#limits.onAuthorityLoss === 'serveFenced' && !this.#stepping) this.#dispatch({ type: 'tick' });
   }
 
   // Events in, effects out -------------------------------------------------------------------------------------------

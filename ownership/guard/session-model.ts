@@ -18,7 +18,7 @@ export type ResumeCause = 'forgotten' | 'over' | 'silent';
 export type SessionState =
   | { readonly phase: 'idle' }
   | { readonly phase: 'opening'; readonly attempt: number; readonly sentAtMs: number }
-  /** `resumeSentAtMs`: a call to resume is unanswered. Should it be carried out after the next opening, it would end that session. */
+  /** `resumeSentAtMs`: a call to resume is unanswered. Its session may have got all the keys, and be one that no host believes in. */
   | {
       readonly phase: 'waiting';
       readonly attempt: number;

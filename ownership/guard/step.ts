@@ -57,6 +57,8 @@ export interface GuardState {
   /** What was asked for in place of a lost session: the fence of each key. */
   resuming: Map<ResourceKey, Fence> | null;
   lastOpenId: number;
+  /** To open or resume a session. */
+  lastAttempt: number;
 }
 
 export type GuardEvent =
@@ -79,11 +81,17 @@ export type GuardEffect =
       { type: 'lose-keys' | 'suspend-keys' | 'drain-keys' | 'keep-keys' | 'open-session' | 'resume-session' }
     >
   /** `clean`: nothing is open, so that earlier sessions of this process may be ended. */
-  | { readonly type: 'open-session'; readonly sentAtMs: number; readonly clean: boolean }
+  | {
+      readonly type: 'open-session';
+      readonly sentAtMs: number;
+      readonly attempt: number;
+      readonly clean: boolean;
+    }
   | {
       readonly type: 'resume-session';
       readonly sessionId: SessionId;
       readonly sentAtMs: number;
+      readonly attempt: number;
       readonly held: readonly HeldHere[];
     }
   /** Idle keys that are being closed and given back. */
@@ -107,6 +115,7 @@ export function initialGuard(): GuardState {
     openings: createAging(),
     resuming: null,
     lastOpenId: 0,
+    lastAttempt: 0,
   };
 }
 
@@ -328,12 +337,12 @@ class Machine {
         this.#state.drain = this.#planDrain(effect.release);
         break;
       case 'open-session':
-        this.#effects.push({ ...effect, clean: this.#state.keys.size === 0 });
+        this.#effects.push({ ...effect, attempt: this.#nextAttempt(), clean: this.#state.keys.size === 0 });
         break;
       case 'resume-session': {
         const held = heldKeys(this.#state.keys);
         this.#state.resuming = new Map(held.map(({ key, fence }) => [key, fence]));
-        this.#effects.push({ ...effect, held });
+        this.#effects.push({ ...effect, attempt: this.#nextAttempt(), held });
         break;
       }
       case 'keep-keys': {
@@ -346,6 +355,12 @@ class Machine {
       default:
         this.#effects.push(effect);
     }
+  }
+
+  /** Counted from the time, because the process may have had a guard before this one: its component can be stopped and started. */
+  #nextAttempt(): number {
+    this.#state.lastAttempt = Math.max(this.#state.lastAttempt + 1, Math.floor(this.#nowMs));
+    return this.#state.lastAttempt;
   }
 
   #planDrain(release: boolean): GuardState['drain'] {

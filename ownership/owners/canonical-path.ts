@@ -7,7 +7,7 @@
  * composed form (NFC). Dot segments, however encoded, are resolved and never leave the root; empty segments and a
  * trailing slash are dropped. An encoded slash is data inside its segment and stays `%2F`. The query is no part of it.
  */
-import { HoldfastError } from '#core';
+import { HoldfastError, LIMITS, type ResourceKey } from '#core';
 
 export interface CanonicalTarget {
   /** Starts with `/`; ASCII. */
@@ -67,6 +67,24 @@ export function canonicalPath(path: string): string {
 /** A text (of the settings, say) as canonical path. @throws HoldfastError HF_KEY_INVALID */
 export function canonicalPathOfText(text: string): string {
   return canonicalPath(Buffer.from(text, 'utf8').toString('latin1'));
+}
+
+/**
+ * A key as somebody wrote it, as the router makes it of a path; what follows a `#` is the key of a route that takes it from a header, and
+ * stays. @throws HoldfastError HF_KEY_INVALID
+ */
+export function canonicalKeyOfText(text: string): ResourceKey {
+  const mark = text.indexOf('#');
+  const key =
+    mark === -1 ? canonicalPathOfText(text) : canonicalPathOfText(text.slice(0, mark)) + text.slice(mark);
+  if (!text.startsWith('/') || key.length > LIMITS.keyBytesMax || !/^[\x21-\x7e]+$/.test(key)) {
+    throw new HoldfastError(
+      'HF_KEY_INVALID',
+      `a key is a path of at most ${LIMITS.keyBytesMax} bytes that starts with a slash`,
+      { details: { key: text.slice(0, 100) } },
+    );
+  }
+  return key as ResourceKey;
 }
 
 /** Bytes as text of a segment: `pchar` as it is, the rest percent-encoded. */

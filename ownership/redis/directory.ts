@@ -45,16 +45,16 @@ export function createRedisDirectory(ports: DirectoryPorts): ResourceDirectory {
   const { connection, watching, system } = ports;
   const { call } = connection;
 
-  async function open(request: OpenSession, held: HeldKey[], how: { again: boolean }) {
+  async function open(request: OpenSession, held: HeldKey[]) {
     const facts = readOpenSession(request, ports.sessionTtlMs);
     const heldArgs = heldArguments(held);
-    const { pool, processId, nodeName, address, ownsResources, capacity, ttlMs, endEarlier } = facts;
+    const { pool, processId, nodeName, address, ownsResources, capacity, ttlMs, endEarlier, attempt } = facts;
     const who = [pool, processId, nodeName, address, flag(ownsResources)];
-    const settings = [String(capacity), String(ttlMs), flag(endEarlier ?? false)];
-    // Sent again, it opens another session: the first may have ended meanwhile, and must not come back.
-    let sessionId = '' as SessionId;
-    const args = () => [(sessionId = system.random.id(20) as SessionId), ...who, ...settings, ...heldArgs];
-    const refused = (await call(ofSessions.openScript, args, how)) as ResourceKey[];
+    const settings = [String(capacity), String(ttlMs), flag(endEarlier ?? false), String(attempt)];
+    const sessionId = system.random.id(20) as SessionId;
+    const args = [sessionId, ...who, ...settings, ...heldArgs];
+    // Sent once: the same attempt would be refused a second time. The host asks with its next one.
+    const refused = (await call(ofSessions.openScript, args, once)) as ResourceKey[];
     ports.expiryIn(ttlMs);
     return { sessionId, expiresInMs: ttlMs, refused };
   }
@@ -63,14 +63,12 @@ export function createRedisDirectory(ports: DirectoryPorts): ResourceDirectory {
   }
 
   return {
-    // Sent once: a second one would leave a session that nobody renews. `endEarlier` mends what a lost answer leaves.
     async openSession(request) {
-      const { sessionId, expiresInMs } = await open(request, [], once);
+      const { sessionId, expiresInMs } = await open(request, []);
       return { sessionId, expiresInMs };
     },
-    // Twice opens a second session in place of the first, and finds the keys as the first left them.
     async resumeSession(request, held) {
-      return open({ ...request, endEarlier: true }, held, again);
+      return open({ ...request, endEarlier: true }, held);
     },
     async adopt(sessionId, held) {
       const args = [read.text<SessionId>({ sessionId }, 'sessionId'), ...heldArguments(held)];

@@ -28,7 +28,7 @@ describe('docs/component-author.md: its programs', () => {
       await copyFile(join(root, 'core/component.ts'), join(dirname(file), 'component.d.ts'));
       files.push(file);
     }
-    assert.equal(files.length, 2);
+    assert.equal(files.length, 3);
   });
   after(() => rm(directory, { recursive: true, force: true }));
 
@@ -70,6 +70,44 @@ describe('docs/component-author.md: its programs', () => {
     assert.deepEqual(await (await newer.fetch(book('-2'))).json(), { balance: 3 });
     await older.close();
     await newer.close();
+  });
+
+  it('the orders book stock under their name, and their alarm gives it back until that has succeeded', async () => {
+    const { default: create } = (await import(join(directory, 'orders/main.ts'))) as {
+      default: (context: ComponentContext) => Component;
+    };
+    const calls: string[] = [];
+    const alarms: (number | null)[] = [];
+    let status = 200;
+    const context = makeContext(directory, {}, 'host-1');
+    context.resource = (instanceId, key) => ({
+      async fetch(path, init) {
+        assert(typeof path === 'string');
+        calls.push(`${init?.method} ${path} of ${instanceId} ${key}`);
+        return new Response('booked', { status });
+      },
+    });
+    const handler = await create(context).openResource!({
+      key: '/orders/tea',
+      fence: 1n,
+      signal,
+      assertOwned() {},
+      alarm: async at => void alarms.push(at && at.getTime()),
+    });
+    const order = (method: string) => handler.fetch(new Request('http://localhost/orders/tea', { method }));
+    assert.equal(await (await order('POST')).text(), 'booked');
+    assert(alarms[0]! > Date.now());
+    await handler.alarm!();
+    status = 503;
+    await assert.rejects(handler.alarm!(), /answered 503/);
+    assert.deepEqual(
+      calls,
+      ['PUT', 'DELETE', 'DELETE'].map(
+        method => `${method} /stock/tea?order=%2Forders%2Ftea of stock /stock/tea`,
+      ),
+    );
+    assert.equal((await order('DELETE')).status, 204);
+    assert.equal(alarms.at(-1), null);
   });
 
   it('the adapter passes requests and answers through whole', async () => {

@@ -5,6 +5,7 @@
 import { startCluster, type Cluster } from '../support/cluster.ts';
 import { componentHostContract } from './contract/component-host.ts';
 import { startLoneNode, type LoneNode } from './contract/lone-node.ts';
+import { keysContract } from './contract/keys.ts';
 import { masterContract } from './contract/master.ts';
 import { nodeApiContract } from './contract/node-api.ts';
 import { routerContract, routerLimits } from './contract/router.ts';
@@ -33,6 +34,7 @@ describe('the wire contract', function () {
     });
 
     describe('master API', () => masterContract(() => cluster));
+    describe('keys of the master API', () => keysContract(() => cluster));
     describe('router', () => routerContract(() => cluster));
     describe('settings file', () => settingsContract(() => cluster));
   });

@@ -133,15 +133,16 @@ describe('a cluster on Redis', function () {
         assert(!text.includes(password), `${name} of ${command}`);
       }
     }
-    const meant = ['coordination.json', 'cluster-settings.json'];
+    const meant = ['coordination.json', 'cluster-settings.json', 'last-settings.json'];
     for (const entry of await readdir(cluster.directory, { recursive: true, withFileTypes: true })) {
       if (!entry.isFile() || meant.includes(entry.name)) continue;
       const path = join(entry.parentPath, entry.name);
       assert(!(await readFile(path).catch(() => Buffer.alloc(0))).includes(password), path);
     }
     assert(!cluster.output().includes(password));
-    const mode = (await stat(join(cluster.stateRoot, 'coordination.json'))).mode & 0o777;
-    assert.equal(mode, 0o600);
+    for (const name of ['coordination.json', 'data/node-manager/last-settings.json']) {
+      assert.equal((await stat(join(cluster.stateRoot, name))).mode & 0o777, 0o600, name);
+    }
     for (const uri of [
       ...cluster.nodeUris.map(node => `${node}/api/node/stats`),
       `${cluster.masterUri}/api/master`,

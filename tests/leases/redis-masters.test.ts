@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import { inspect } from 'node:util';
 import { Redis } from 'ioredis';
-import { createSystem } from '#core';
+import { createSystem, HoldfastError } from '#core';
 import { openRedisLeases, type LeaseStore } from '#leases';
 import { hasRedis, startRedis, type RedisServer } from '../support/redis-server.ts';
 import { skipLoudly } from '../support/skip-loudly.ts';
@@ -196,5 +197,25 @@ describe('Redis leases, when some of the masters fail', function () {
       } while (cursor !== null);
       assert.deepEqual(names, ['n0', 'n1', 'n2']);
     }
+  });
+});
+
+describe('Redis leases whose Redis answers with an error', () => {
+  it('tell what it said, but not what it was sent', async function () {
+    if (!hasRedis()) skipLoudly(this, 'redis-server is not installed');
+    await using stack = new AsyncDisposableStack();
+    const server = await startRedis();
+    stack.defer(() => server.stop());
+    const store = await openRedisLeases({ urls: [server.url], system });
+    stack.defer(() => store.close());
+    const raw = new Redis(server.url);
+    stack.defer(() => raw.disconnect());
+    await raw.set('holdfast:lease:a', 'no record');
+    await assert.rejects(store.tryAcquire('a', 'a-holder', longMs), error => {
+      assert(error instanceof HoldfastError && error.code === 'HF_COORDINATION_UNAVAILABLE');
+      assert.match((error.cause as Error).message, /^WRONGTYPE/);
+      assert.doesNotMatch(inspect(error, { depth: Infinity, showHidden: true }), /command|a-holder/);
+      return true;
+    });
   });
 });

@@ -54,7 +54,10 @@ function problems(
   faults: FaultSpan[] = [],
 ): { invariant: Invariant; message: string }[] {
   const held: Content = { entries: [], openings: null, ...content };
-  return check({ operations, faults }, new Map([[key, held]]), { servedWithinMs: 1_000 });
+  return check({ operations, faults }, new Map([[key, held]]), {
+    servedWithinMs: 1_000,
+    judgeFailures: true,
+  });
 }
 
 describe('the checker of histories', () => {

@@ -7,13 +7,15 @@ import { byKey, type Content, type History, type Violation } from './history.ts'
 export interface CheckOptions {
   /** How long a key may be without service when a fault is over. */
   servedWithinMs: number;
+  /** Whether a request that failed needs a fault that excuses it. */
+  judgeFailures: boolean;
 }
 
 /** @param contents of every register, also of those that nobody asked for */
 export function check(
   history: History,
   contents: ReadonlyMap<string, Content>,
-  { servedWithinMs }: CheckOptions,
+  { servedWithinMs, judgeFailures }: CheckOptions,
 ): Violation[] {
   const operations = byKey(history.operations);
   const violations: Violation[] = [];
@@ -24,7 +26,7 @@ export function check(
   const keys = [...contents.keys()];
   return [
     ...violations,
-    ...checkFailures(history),
+    ...(judgeFailures ? checkFailures(history) : []),
     ...checkServedAgain(history, { keys, boundMs: servedWithinMs }),
   ];
 }

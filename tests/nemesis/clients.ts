@@ -23,6 +23,7 @@ export interface ClientOptions {
 }
 
 const pauseMs = { least: 5, spread: 30 };
+const ownerPauseMsMax = 400;
 const operationsMax = 500_000;
 /** The connection was never made, so nothing was sent. */
 const neverSent = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'UND_ERR_CONNECT_TIMEOUT']);
@@ -40,9 +41,10 @@ export function startClients(options: ClientOptions): Clients {
     const dialect = options.registers.get(key)!;
     const element = kind === 'append' ? `e${++serial}` : null;
     const fromFile = options.readFiles || dice.below(3) === 0;
+    const pauses = { beforeMs: pauseOfOwner(dice), afterMs: pauseOfOwner(dice) };
     const wish =
       (kind === 'look' ? dialect.look() : null) ??
-      (element === null ? dialect.read({ fromFile }) : dialect.append(element));
+      (element === null ? dialect.read({ fromFile, ...pauses }) : dialect.append(element, pauses));
     const startMs = machineMs();
     const outcome = await ask(`${router}${key}`, wish, dialect, options.timeoutMs);
     const operation = { client, key, router, kind, startMs, endMs: machineMs(), element, ...outcome };
@@ -68,6 +70,11 @@ export function startClients(options: ClientOptions): Clients {
       await Promise.all(running);
     },
   };
+}
+
+/** Mostly none, now and then long enough for something to happen in it. */
+function pauseOfOwner(dice: Dice): number {
+  return dice.below(4) === 0 ? dice.below(ownerPauseMsMax) : 0;
 }
 
 type Outcome = Pick<Operation, 'outcome' | 'position' | 'seen' | 'answer' | 'failure'>;

@@ -16,9 +16,15 @@ export interface Told {
   seen: Seen | null;
 }
 
+/** How long an owner shall wait before it does what is asked, and before it answers. */
+export interface Pauses {
+  beforeMs: number;
+  afterMs: number;
+}
+
 export interface Dialect {
-  append(element: string): Wish;
-  read(options: { fromFile: boolean }): Wish;
+  append(element: string, pauses: Pauses): Wish;
+  read(options: { fromFile: boolean } & Pauses): Wish;
   look(): Wish | null;
   /** @param owner as the router names it, null: it does not */
   understand(body: Record<string, unknown>, owner: string | null): Told;
@@ -26,10 +32,20 @@ export interface Dialect {
 
 const get = (query: string): Wish => ({ method: 'GET', query, body: null, contentType: 'text/plain' });
 
+function queryOf({ beforeMs, afterMs, ...more }: Pauses & { from?: string }): string {
+  const parameters = new URLSearchParams({ before: String(beforeMs), after: String(afterMs), ...more });
+  return `?${parameters.toString()}`;
+}
+
 /** `tests/fixtures/nemesis/register`. */
 export const registerDialect: Dialect = {
-  append: element => ({ method: 'POST', query: '', body: element, contentType: 'text/plain' }),
-  read: ({ fromFile }) => get(fromFile ? '?from=file' : ''),
+  append: (element, pauses) => ({
+    method: 'POST',
+    query: queryOf(pauses),
+    body: element,
+    contentType: 'text/plain',
+  }),
+  read: ({ fromFile, ...pauses }) => get(queryOf({ ...pauses, from: fromFile ? 'file' : 'memory' })),
   look: () => null, // every answer says it
   understand(body, owner) {
     const elements = body['elements'] as string[] | undefined;

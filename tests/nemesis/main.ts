@@ -45,7 +45,16 @@ async function main(): Promise<number> {
   }
   say(`seed ${seed}, ${rounds} rounds on ${coordination}`);
   const { only } = values;
-  const result = await runCampaign(targets[coordination], { seed, rounds, say, ...(only ? { only } : {}) });
+  // Namespaces and processes do not go away by themselves.
+  const interruption = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interruption.abort());
+  const result = await runCampaign(targets[coordination], {
+    seed,
+    rounds,
+    say,
+    signal: interruption.signal,
+    ...(only ? { only } : {}),
+  });
   for (const violation of result.violations.slice(0, violationsShown)) say(`VIOLATION ${violation}`);
   say(`${result.violations.length} violations`);
   return result.violations.length > 0 ? 1 : 0;

@@ -35,7 +35,7 @@ export interface OneMachineWorld {
 
 /** How long a node may be away before its instances are replaced elsewhere. */
 export const deadAfterMs = 2_500;
-const healMs = 20_000;
+const healMs = 40_000;
 const movesAtOnce = 8;
 const held = ['databases', 'registers'];
 
@@ -251,7 +251,7 @@ export function oneMachineFaults(world: OneMachineWorld): Fault[] {
       name: 'kill -9 of the whole `up`',
       mayFail: 'all',
       healMs: 40_000,
-      alone: true,
+      needs: 'everything',
       async inject() {
         const exited = once(cluster.process, 'exit');
         for (const starter of startersOf(cluster)) signalProcess(starter, 'SIGKILL');

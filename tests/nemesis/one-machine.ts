@@ -13,7 +13,8 @@ import { contentOfFile } from './register-file.ts';
 import type { Target } from './target.ts';
 
 const ttlMs = 1_500;
-const holdMs = 8_000;
+/** Above every outage, so that requests outlast it also where all of this runs slowly. */
+const holdMs = 15_000;
 /** A coordinator lingers for some seconds without clients. */
 const goneMs = 5_000;
 const managerSettings = { leaseTtlMs: ttlMs, livenessMs: 300, nodeTimeoutMs: 700, deadAfterMs };

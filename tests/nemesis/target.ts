@@ -28,8 +28,8 @@ export interface Fault {
   mayFail: MayFail;
   /** How long the cluster may take to heal after it. */
   healMs: number;
-  /** Not together with another one. */
-  alone?: boolean;
+  /** What it needs for itself: two that need the same are not injected at once. Default: nothing. */
+  needs?: 'network' | 'redis' | 'everything';
   /** Resolves, when the breaking is over, to the routers whose connections it may have broken. */
   inject(dice: Dice): Promise<string[]>;
 }

@@ -43,6 +43,7 @@ describe('node API: supervision', () => {
       ownsResources: true,
       capacity: 1,
       ttlMs,
+      attempt: 1,
     });
 
   const only = async (): Promise<ProcessInfo | undefined> => (await agent.processes())[0];

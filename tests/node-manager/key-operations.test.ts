@@ -17,6 +17,7 @@ describe('operations on keys', () => {
         { pathPrefix: '/', componentInstanceId: 'others', resourceKey: { from: 'path', segments: null } },
         { pathPrefix: '/db', componentInstanceId: pool, resourceKey: { from: 'path', segments: 2 } },
       ],
+      isInstance: id => id === pool,
     });
     await made.join('one');
   });
@@ -92,5 +93,23 @@ describe('operations on keys', () => {
     made.unreachable = false;
     await keys.pause(name);
     assert.equal(await owner(), null);
+  });
+
+  it('mean the same key in every spelling, and refuse what can be none', async () => {
+    await made.claim('/db/a%2Fb');
+    assert.equal((await keys.show({ key: '/db//x/../a%2fb/', instance: null })).key, '/db/a%2Fb');
+    assert.equal((await keys.pause({ key: '/db/%61', instance: null })).key, '/db/a');
+    assert.deepEqual(await made.claim('/db/a'), []);
+    assert.equal((await keys.resume({ key: '/db/./a', instance: null })).wasPaused, true);
+    for (const key of ['db/a', '', '/db/%', `/${'x'.repeat(1_024)}`, '/db#tenant=a b']) {
+      await assert.rejects(keys.pause({ key, instance: pool }), { code: 'HF_KEY_INVALID' }, key);
+      await assert.rejects(keys.show({ key, instance: null }), { code: 'HF_KEY_INVALID' }, key);
+    }
+  });
+
+  it('pauses nothing in an instance that is not there, but resumes what was paused in one that has gone', async () => {
+    const gone = { key: '/db/a', instance: 'gone' };
+    await assert.rejects(keys.pause(gone), { code: 'HF_NOT_FOUND' });
+    assert.equal((await keys.resume(gone)).wasPaused, false);
   });
 });

@@ -50,6 +50,7 @@ export function createPool(system: System): MadeUpPool {
         ownsResources: true,
         capacity,
         ttlMs: 300_000,
+        attempt: 1,
       });
       return sessionId;
     },

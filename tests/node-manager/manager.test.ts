@@ -337,6 +337,7 @@ describe('node manager', function () {
       ownsResources: true,
       capacity: 1,
       ttlMs: 60_000,
+      attempt: 1,
     });
     for (const key of ['/db/a b', '/db/b', '/other']) await directory.claim('one' as never, key as never);
     const first = await client.resources({ prefix: '/db', limit: 1 });

@@ -74,7 +74,7 @@ describe('the rebalancer', () => {
     const left = Object.values(await made.keys());
     assert(
       left.every(keys => Math.abs(keys - 100) <= 10),
-      `within the threshold: ${left}`,
+      `within the threshold: ${left.join()}`,
     );
   });
 

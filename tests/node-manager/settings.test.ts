@@ -199,6 +199,30 @@ describe('settings of a running manager', function () {
       assert.equal(await cluster.readFile(), '{ broken');
     });
 
+    it('finds the last good ones on its disk when store and manager have forgotten them', async () => {
+      await running.client.putSettings(textWith({ syncIntervalMs: 46_000 }));
+      const { text } = await running.client.settings();
+      await running.stop();
+      cluster.coordination.forgetDocuments();
+      running = await cluster.start({ withFile: false });
+      assert.equal(await interval(), 46_000);
+      assert.equal((await stored()).text, text);
+    });
+
+    it('does not take the last good ones when they are of another cluster', async () => {
+      await running.client.putSettings(textWith({ syncIntervalMs: 47_000 }));
+      await running.stop();
+      cluster.coordination.forgetDocuments();
+      cluster.address = {
+        kind: 'redis',
+        urls: ['redis://127.0.0.1'],
+        prefix: 'hf:other:',
+        sessionTtlMs: 5_000,
+      };
+      running = await cluster.start({ withFile: false });
+      assert.equal(await cluster.coordination.documents.get(SETTINGS_DOCUMENT), null);
+    });
+
     it('needs no file when the store has the settings', async () => {
       await running.client.putSettings(textWith({ syncIntervalMs: 44_000 }));
       await running.stop();

@@ -201,6 +201,68 @@ export function directoryConformance(start: () => Promise<DirectoryHarness>): vo
     });
   });
 
+  describe('an opening of a session', () => {
+    const live = async () => (await two.sessions()).map(session => session.sessionId);
+    const late = { code: 'HF_WRONG_STATE' };
+
+    it('is refused when it arrives after a later one of its process, and ends nothing', async () => {
+      const [early, later] = [host('h1', { endEarlier: true }), host('h1', { endEarlier: true })];
+      const { sessionId } = await one.openSession(later);
+      const held = await claim(one, 'a');
+      await open('h2');
+      await assert.rejects(two.openSession(early), late);
+      await assert.rejects(two.openSession({ ...early, endEarlier: false }), late);
+      const mine = [{ key: held.key, fence: held.fence, opened: true, alarmAtMs: null }];
+      await assert.rejects(two.resumeSession(early, mine), late);
+      assert((await live()).includes(sessionId));
+      assert.deepEqual(await claim(two, 'a'), held);
+      assert((await one.renewSession(sessionId)).alive);
+    });
+
+    it('is refused when it arrives twice, and ends nothing', async () => {
+      const opening = host('h1', { endEarlier: true });
+      const { sessionId } = await one.openSession(opening);
+      await assert.rejects(two.openSession(opening), late);
+      await assert.rejects(two.resumeSession(opening, []), late);
+      assert.deepEqual(await live(), [sessionId]);
+      const again = host('h1');
+      const resumed = await one.resumeSession(again, []);
+      await assert.rejects(two.resumeSession(again, []), late);
+      assert.deepEqual(await live(), [resumed.sessionId]);
+    });
+
+    it('is measured by its own process, and by all its sessions', async () => {
+      const [early, later, latest] = [host('h1'), host('h1'), host('h1')];
+      await one.openSession(host('h2'));
+      const { sessionId: first } = await one.openSession(early);
+      const { sessionId: last } = await one.openSession(latest);
+      await one.closeSession(first);
+      await assert.rejects(one.openSession(later), late);
+      await one.closeSession(last);
+      await assert.rejects(one.openSession(latest), late, 'its sessions are over, and it has begun anew');
+      const { sessionId } = await one.openSession(host('h1'));
+      assert((await live()).includes(sessionId));
+    });
+
+    it('is refused also after a restart of the store', async () => {
+      const [early, later] = [host('h1', { endEarlier: true }), host('h1', { endEarlier: true })];
+      const { sessionId } = await one.openSession(later);
+      await harness.restart();
+      await until(async () => (await one.renewSession(sessionId)).alive);
+      await assert.rejects(one.openSession(early), late);
+      await assert.rejects(one.openSession(later), late);
+      assert.deepEqual(await live(), [sessionId]);
+      const { sessionId: next } = await one.openSession(host('h1', { endEarlier: true }));
+      assert.deepEqual(await live(), [next]);
+    });
+
+    it('needs an attempt that is a whole number', async () => {
+      for (const attempt of [0, -1, 1.5, Number.NaN, 2 ** 53]) {
+        await assert.rejects(one.openSession(host('h1', { attempt })), { code: 'HF_REQUEST_INVALID' });
+      }
+    });
+  });
+
   describe('release and fences', () => {
     it('gives a key up only with the very session and fence', async () => {
       const sessionId = await open('h1');

@@ -68,6 +68,7 @@ class World {
   readonly seen = { adopted: 0, forgotten: 0, moved: 0, reloaded: 0 };
   #counter = 0n;
   #ids = 0;
+  #attempts = 0;
   #collectUntilMs: number | null = null;
   readonly #storage = new ClaimStorage();
   #directory: Directory;
@@ -274,9 +275,16 @@ class World {
       key: key(name.slice('/db/'.length)),
       ...belief,
     }));
+    const earlier = this.#facts(processId, ttlMs);
+    if (twice) this.#directory.resumeSession(earlier, held, nowMs);
     const facts = this.#facts(processId, ttlMs);
-    if (twice) this.#directory.resumeSession(facts, held, nowMs);
     const { sessionId, refused } = this.#directory.resumeSession(facts, held, nowMs);
+    for (const late of [earlier, facts]) {
+      assert.throws(() => this.#directory.resumeSession(late, held, nowMs), { code: 'HF_WRONG_STATE' });
+      assert.throws(() => this.#directory.openSession({ ...late, endEarlier: true }, nowMs), {
+        code: 'HF_WRONG_STATE',
+      });
+    }
     if (host.deadlineMs > nowMs) assert.deepEqual(refused, [], 'a host lost what it held');
     this.#hosts.set(processId, { sessionId, deadlineMs: nowMs + ttlMs, keys: new Map() });
     for (const { key: name, fence, alarmAtMs } of held) {
@@ -291,7 +299,8 @@ class World {
 
   #facts(processId: ProcessId, ttlMs: number) {
     const facts = { pool, nodeName: 'n' as NodeName, address: 'http://h', ownsResources: true, capacity: 1 };
-    return { ...facts, processId, ttlMs };
+    const attempt = ++this.#attempts;
+    return { ...facts, processId, ttlMs, attempt };
   }
 
   #holds(claim: Claim): boolean {

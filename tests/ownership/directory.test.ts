@@ -33,10 +33,12 @@ class Store {
   #ids = 0;
 }
 
+let attempts = 0;
 function facts(name: string, more: Partial<OpenSession> = {}): OpenSession {
   const { processId, nodeName } = { processId: name as ProcessId, nodeName: 'n' as NodeName };
   const address = `http://${name}`;
-  return { pool, processId, nodeName, address, ownsResources: true, capacity: 1, ttlMs: 100, ...more };
+  const rest = { ownsResources: true, capacity: 1, ttlMs: 100, attempt: ++attempts };
+  return { pool, processId, nodeName, address, ...rest, ...more };
 }
 
 function claim(directory: Directory, name: string, nowMs = 0): Claim {

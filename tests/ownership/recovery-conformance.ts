@@ -44,7 +44,7 @@ export function recoveryConformance(harness: () => DirectoryHarness): void {
       await open('h2');
       const taken = await claim(two, 'b');
       const resumed = await one.resumeSession(
-        { ...short, ttlMs: 60_000 },
+        host('h1'),
         claims.map(each => held(each)),
       );
       assert.notEqual(resumed.sessionId, first);

@@ -83,9 +83,13 @@ describe('directory on a Redis with faults', function () {
       const held = await claim(directory, 'a');
       const given = await claim(directory, 'b');
 
-      // Opened twice: the first session ends with the second, and the key is where it belongs.
+      // Not asked again: the host asks with its next attempt. The first session ends with the second, and the key is where it belongs.
       const keys = [{ key: held.key, fence: held.fence, opened: true, alarmAtMs: null }];
-      const { sessionId, refused } = await unanswered(() => directory.resumeSession(host('h1'), keys));
+      await assert.rejects(
+        unanswered(() => directory.resumeSession(host('h1'), keys)),
+        { code: 'HF_COORDINATION_UNAVAILABLE' },
+      );
+      const { sessionId, refused } = await directory.resumeSession(host('h1'), keys);
       assert.deepEqual(refused, []);
       assert.deepEqual(
         (await other.sessions()).map(session => [session.sessionId, session.keys]),
@@ -229,7 +233,10 @@ describe('directory on a Redis with faults', function () {
     const { sessionId } = await directory.openSession(host('h1'));
     await claim(directory, 'a');
     await directory.closeSession(sessionId);
+    const attempt = harness.name('attempt:node-1-h1');
+    assert((await harness.raw.pttl(attempt)) > 0, 'kept for a while only');
     assert.deepEqual((await harness.raw.keys(harness.name('*'))).sort(), [
+      attempt,
       ...[harness.name(`claims:${pool}`), ...(await harness.raw.keys(harness.name('lease*')))].sort(),
       harness.name('meta'),
     ]);

@@ -9,6 +9,7 @@ const inPool = fc.nat(1);
 const name = fc.constantFrom(...keyNames);
 const pick = fc.nat(30);
 const who = fc.nat(4);
+const late = fc.oneof({ weight: 2, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.nat(4) });
 const weighted = (weight: number, type: string, more: object = {}) => ({
   weight,
   arbitrary: fc.record({ type: fc.constant(type), ...more }) as unknown as fc.Arbitrary<Operation>,
@@ -21,10 +22,12 @@ const operation = fc.oneof(
     capacity: fc.constantFrom(1, 2, 1.5, 3),
     flag: fc.boolean(),
     stale: fc.boolean(),
+    late,
   }),
   weighted(4, 'resume', {
     inPool,
     who,
+    late,
     ttl: fc.nat(2),
     picks: fc.array(pick, { maxLength: 4 }),
     flag: fc.boolean(),

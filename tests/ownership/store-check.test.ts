@@ -38,7 +38,8 @@ describe('whether a Redis is fit to hold who owns what', () => {
     ['one that would evict', { maxmemory_policy: 'allkeys-lru' }, null, /^warning .*noeviction/],
     ['a replica', { role: 'slave' }, null, /^problem .*replica/],
     ['a part of a Redis Cluster', { redis_mode: 'cluster' }, null, /^problem .*Cluster/],
-    ['one that is too old', { redis_version: '5.0.14' }, null, /^problem .*6 or newer/],
+    ['one that is too old', { redis_version: '5.0.14' }, null, /^problem .*6.2 or newer/],
+    ['one that is a little too old', { redis_version: '6.0.20' }, null, /^problem .*6.2 or newer/],
     ['one that forgets', { aof_enabled: '0' }, null, /^warning .*appendonly/],
     ['one that syncs when it likes', {}, 'no', /^warning .*appendfsync/],
   ];

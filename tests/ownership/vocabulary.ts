@@ -31,6 +31,9 @@ export const RECOVERY_TTL_MS = 2_000;
 export const pool = 'databases' as InstanceId;
 export const key = (name: string) => `/db/${name}` as ResourceKey;
 
+let attempts = 0;
+
+/** What a host says of itself; each call is another attempt. */
 export function host(name: string, more: Partial<OpenSession> = {}): OpenSession {
   return {
     pool,
@@ -40,6 +43,7 @@ export function host(name: string, more: Partial<OpenSession> = {}): OpenSession
     ownsResources: true,
     capacity: 1,
     ttlMs: 60_000,
+    attempt: ++attempts,
     ...more,
   };
 }

@@ -144,6 +144,7 @@ async function startHost(
     ownsResources: options.ownsResources,
     capacity: 1,
     ttlMs: 60_000,
+    attempt: 1,
   });
   const host: Host = {
     processId: options.name as ProcessId,

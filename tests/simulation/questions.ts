@@ -1,7 +1,14 @@
 /**
  * What a host asks the store, and the event that each answer becomes: as `guard/directory-calls.ts` and `guard/giving.ts` do it with promises.
  */
-import type { Claim, Fence, OpenSession, ResourceKey, SessionId } from '#core';
+import {
+  HoldfastError,
+  type Claim,
+  type Fence,
+  type OpenSession,
+  type ResourceKey,
+  type SessionId,
+} from '#core';
 import type { GuardEffect, GuardEvent } from '../../ownership/guard/step.ts';
 import type { Component } from './component.ts';
 import { pool, type Asker, type Question } from './store.ts';
@@ -24,7 +31,7 @@ export type StoreEffect = Effect<
 export interface QuestionsPorts {
   readonly world: World;
   readonly asker: Asker;
-  readonly facts: OpenSession;
+  readonly facts: Omit<OpenSession, 'attempt' | 'endEarlier'>;
   readonly component: Component;
   /** The session under which the host may act at this moment. */
   heldSession(): SessionId | null;
@@ -35,12 +42,6 @@ export interface QuestionsPorts {
 
 type Outcome = { held: true; claim: Claim | null } | { held: false };
 type Effect<Type extends GuardEffect['type']> = Extract<GuardEffect, { type: Type }>;
-
-/**
- * An assumption of the protocol: of two openings of a session by one process, the earlier does not reach the store after the later one.
- * It ends the earlier sessions of its process, and would end the very one that the host counts on.
- */
-const openingsInTime = { inTime: true };
 
 export class Questions {
   readonly #ports: QuestionsPorts;
@@ -54,16 +55,21 @@ export class Questions {
   ask(effect: StoreEffect): void {
     switch (effect.type) {
       case 'open-session': {
-        const { sentAtMs } = effect;
-        const request = { ...this.#ports.facts, endEarlier: effect.clean };
+        const { sentAtMs, attempt, clean } = effect;
+        const { facts } = this.#ports;
         return this.#tell(
           (directory, nowMs) => {
-            if (request.endEarlier) this.#checkNothingOpen();
-            return directory.openSession(request, nowMs);
+            // A store that forgot has none to end: there a late opening is carried out, and the next one of the host ends that session.
+            const ends =
+              clean && directory.sessions(pool, nowMs).some(({ processId }) => processId === facts.processId);
+            const granted = this.#unlessLate(() =>
+              directory.openSession({ ...facts, attempt, endEarlier: clean }, nowMs),
+            );
+            if (ends) this.#checkNothingOpen();
+            return granted;
           },
           granted => ({ type: 'session-opened', sentAtMs, ...granted }),
           { type: 'session-open-failed', sentAtMs },
-          openingsInTime,
         );
       }
       case 'resume-session':
@@ -110,7 +116,7 @@ export class Questions {
     }
   }
 
-  #resume({ sentAtMs, held }: Effect<'resume-session'>): void {
+  #resume({ sentAtMs, attempt, held }: Effect<'resume-session'>): void {
     const world = this.#world;
     const facts = this.#ports.facts;
     const keys = held.map(({ key, fence, opened }) => ({ key, fence, opened, alarmAtMs: null }));
@@ -118,7 +124,7 @@ export class Questions {
       this.#ports.asker,
       (directory, nowMs) => {
         world.adopting = true;
-        return directory.resumeSession(facts, keys, nowMs);
+        return this.#unlessLate(() => directory.resumeSession({ ...facts, attempt }, keys, nowMs));
       },
       reply => {
         if (reply.type !== 'answer') {
@@ -132,7 +138,6 @@ export class Questions {
         world.count('adoptRefused', reply.value.refused.length);
         this.#ports.dispatch({ type: 'session-resumed', sentAtMs, ...reply.value });
       },
-      openingsInTime,
     );
   }
 
@@ -217,18 +222,20 @@ export class Questions {
     );
   }
 
-  #tell<Value>(
-    question: Question<Value>,
-    answered: (value: Value) => GuardEvent,
-    lost: GuardEvent,
-    options?: { inTime: boolean },
-  ): void {
-    this.#world.store.ask(
-      this.#ports.asker,
-      question,
-      reply => this.#ports.dispatch(reply.type === 'answer' ? answered(reply.value) : lost),
-      options,
+  #tell<Value>(question: Question<Value>, answered: (value: Value) => GuardEvent, lost: GuardEvent): void {
+    this.#world.store.ask(this.#ports.asker, question, reply =>
+      this.#ports.dispatch(reply.type === 'answer' ? answered(reply.value) : lost),
     );
+  }
+
+  /** Of two openings by one process the earlier may reach the store after the later one, and either of them twice. */
+  #unlessLate<Value>(open: () => Value): Value {
+    try {
+      return open();
+    } catch (error) {
+      if (error instanceof HoldfastError && this.#ports.isRunning()) this.#world.count('lateOpenings');
+      throw error;
+    }
   }
 
   #later(event: GuardEvent): void {

@@ -35,6 +35,7 @@ const names = [
   'sessionsOpened',
   'sessionsLost',
   'sessionsResumed',
+  'lateOpenings',
   'sessionsExpired',
   'sessionsDied',
   'sessionsClosed',

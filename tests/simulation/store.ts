@@ -81,14 +81,9 @@ export class Store {
 
   /**
    * Sends a question and hands the reply over; after a while it counts as lost. It may be executed later than that all the same, and
-   * twice; but for `inTime`, which stands for a connection that is closed with the question in it.
+   * twice.
    */
-  ask<Value>(
-    asker: Asker,
-    question: Question<Value>,
-    reply: (reply: Reply<Value>) => void,
-    { inTime = false } = {},
-  ): void {
+  ask<Value>(asker: Asker, question: Question<Value>, reply: (reply: Reply<Value>) => void): void {
     const { network, scheduler, plan, dice, count } = this.#world;
     const giveUpMs = plan.ttlMs * (dice.chance(0.8) ? 0.3 : 0.8);
     const sentAtMs = scheduler.nowMs;
@@ -105,7 +100,6 @@ export class Store {
     const execute = (answers: boolean) => {
       this.#whenRunning(
         () => {
-          if (inTime && scheduler.nowMs > sentAtMs + giveUpMs) return lose();
           const result = this.#answer(question);
           if (!answers) return;
           const backMs = network.delayMs(storeAddress, asker.address);
@@ -123,8 +117,7 @@ export class Store {
     const outMs = network.delayMs(asker.address, storeAddress);
     if (outMs === null) return lose();
     scheduler.after(outMs, () => execute(true));
-    if (!inTime && network.duplicates())
-      scheduler.after(outMs + dice.fraction() * plan.ttlMs, () => execute(false));
+    if (network.duplicates()) scheduler.after(outMs + dice.fraction() * plan.ttlMs, () => execute(false));
   }
 
   /** A client's stream of events, in their order, until `lost` is called: then events are missed. */

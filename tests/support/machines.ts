@@ -27,6 +27,7 @@ export interface MachineCluster {
   startNode(machine: Machine, words?: readonly string[]): Promise<void>;
   /** SIGKILL to the agent of a machine; its hosts live on. */
   killNode(machine: Machine): Promise<void>;
+  agentPid(machine: Machine): Promise<number>;
   /** Ctrl-C to the agent of a machine, which stops its hosts too. */
   stopNode(machine: Machine): Promise<void>;
   /** Runs the command to its end, from outside of all machines. */
@@ -63,6 +64,7 @@ export async function createMachines(
   const network = await createNetwork(options.store === undefined ? names : [...names, options.store]);
   const redis = await startStore(network, options).catch(async (error: unknown) => {
     await network.dispose();
+    await rm(directory, { recursive: true });
     throw error;
   });
   const nodeMachines = network.machines.filter(({ name }) => name !== options.store);
@@ -105,6 +107,12 @@ export async function createMachines(
     });
     return (await response.json()) as unknown;
   };
+
+  /** What was started may be the wrapper around it, which would take its hosts along. */
+  async function agentPid({ name }: Machine): Promise<number> {
+    const owner = await readFile(join(directory, name, '.lock-owner'), 'utf8');
+    return (JSON.parse(owner) as { pid: number }).pid;
+  }
 
   async function end(machine: Machine, signal: NodeJS.Signals): Promise<void> {
     const node = nodes.get(machine.name);
@@ -164,15 +172,13 @@ export async function createMachines(
     },
     async killNode(machine) {
       const node = nodes.get(machine.name)!;
-      // What was started is the wrapper around the agent, which would take its hosts along.
-      const owner = JSON.parse(await readFile(join(directory, machine.name, '.lock-owner'), 'utf8')) as {
-        pid: number;
-      };
+      const pid = await agentPid(machine);
       const exited = once(node.child, 'exit');
-      process.kill(owner.pid, 'SIGKILL');
+      process.kill(pid, 'SIGKILL');
       await exited;
       nodes.delete(machine.name);
     },
+    agentPid,
     stopNode: machine => end(machine, 'SIGINT'),
     async bootstrap(machine) {
       const child = spawn(

@@ -1,5 +1,5 @@
 /** The first script on every connection: is this the Redis that remembers? Why: `../coordination.ts`. */
-import { names } from './base.lua.ts';
+import { attemptKeptMs, names } from './base.lua.ts';
 import { defineScript, lua } from './script.ts';
 
 /** The longest pace of `expireScript` in any client, and some more. */
@@ -32,9 +32,10 @@ local meta = call('HMGET', META, 'nonce', 'server', 'fence')
 local wallMs = timeOfDayMs()
 if not meta[1] or meta[2] ~= server then
   for _, id in ipairs(call('ZRANGE', ENDS, 0, -1)) do
-    local session = call('HMGET', sessionOf(id), 'pool', 'capacity')
+    local session = call('HMGET', sessionOf(id), 'pool', 'capacity', 'process')
     local pool = session[1]
     call('UNLINK', sessionOf(id), ownedOf(id))
+    if session[3] then call('PEXPIRE', attemptOf(session[3]), ${attemptKeptMs}) end
     if pool then call('UNLINK', poolOf(pool), sharesOf(pool), loadOf(pool, session[2])) end
   end
   call('UNLINK', ENDS)

@@ -9,7 +9,7 @@
  * The names (all begin with the prefix):
  *   meta            hash    nonce, server, fence (the one counter), nowMs and wallMs (store's time, and Redis's when it was that), collectUntilMs
  *   ends            zset    session id → end, milliseconds of the store's time
- *   session:<id>    hash    pool process node address owns capacity ttl draining ready. It exists exactly while the session is live
+ *   session:<id>    hash    pool process node address owns capacity ttl attempt draining ready. It exists exactly while the session is live
  *   pool:<pool>     zset    ids of its live sessions, in byte order (all scores are 0)
  *   load:<capacity>:<pool>  zset  id → number of keys, of the pool's sessions with this capacity that may get keys
  *   shares:<pool>   set     the capacities for which there is such a set
@@ -18,6 +18,7 @@
  *   alarms:<pool>   zset    key → epoch milliseconds
  *   parked:<pool>   zset    the same, for keys that are paused: their alarms wait
  *   dead            zset    processes with proof of death → when
+ *   attempt:<process>  string  its highest attempt; goes away by itself when that session has ended
  *   document:<name> hash    content, etag
  *
  * Strings are never compared with `<` here: Lua asks the server's locale, which may order bytes otherwise. Order comes from sorted
@@ -29,6 +30,8 @@ import { lua } from './script.ts';
 const aheadMaxMs = 200;
 
 const endsPerCallMax = 1_000;
+/** For how long the attempts of a process without a session are remembered; far longer than a connection keeps a message. */
+export const attemptKeptMs = 3_600_000;
 /** The time is written back this rarely, so that reading does not fill the log of writes. */
 const timeWrittenEveryMs = 50;
 
@@ -43,6 +46,7 @@ local function poolOf(pool) return prefix .. 'pool:' .. pool end
 local function loadOf(pool, capacity) return prefix .. 'load:' .. capacity .. ':' .. pool end
 local function sharesOf(pool) return prefix .. 'shares:' .. pool end
 local function claimsOf(pool) return prefix .. 'claims:' .. pool end
+local function attemptOf(process) return prefix .. 'attempt:' .. process end
 local function alarmsOf(pool, paused) return prefix .. (paused and 'parked:' or 'alarms:') .. pool end
 local function tell(event) call('PUBLISH', CHANNEL, cjson.encode(event)) end
 local function timeOfDayMs()
@@ -68,10 +72,11 @@ local function weigh(id, pool, capacity, eligible)
   end
 end
 local function endSession(id, reason)
-  local session = call('HMGET', sessionOf(id), 'pool', 'capacity')
-  local pool = session[1]
+  local session = call('HMGET', sessionOf(id), 'pool', 'capacity', 'process', 'attempt')
+  local pool, process = session[1], session[3]
   call('ZREM', ENDS, id)
   if not pool then return end
+  if session[4] == call('GET', attemptOf(process)) then call('PEXPIRE', attemptOf(process), ${attemptKeptMs}) end
   call('UNLINK', sessionOf(id), ownedOf(id))
   call('ZREM', poolOf(pool), id)
   weigh(id, pool, session[2], false)

@@ -13,6 +13,11 @@ const verdicts: Readonly<Record<string, () => ScriptVerdict>> = {
   /** Very many sessions expired at once; a part of them was ended. */
   HFAGAIN: () => 'again',
   HFDEADPROCESS: () => new HoldfastError('HF_WRONG_STATE', 'the process was reported dead'),
+  HFLATEATTEMPT: () =>
+    new HoldfastError(
+      'HF_WRONG_STATE',
+      'the attempt to open a session came late: a later one was carried out',
+    ),
   HFREPLICA: unavailable('it is a replica'),
   HFEVICTS: unavailable(
     'with its maxmemory-policy it drops who owns what when its memory is full; set noeviction',

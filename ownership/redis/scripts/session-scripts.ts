@@ -27,8 +27,8 @@ end
 `;
 
 /**
- * Takes id, pool, process, node, address, owns, capacity, ttl in milliseconds, whether to end earlier ones of the process;
- * then what the host still holds, as `adoptAll` reads it. Gives the keys refused. Code: HFDEADPROCESS
+ * Takes id, pool, process, node, address, owns, capacity, ttl in milliseconds, whether to end earlier ones of the process, attempt;
+ * then what the host still holds, as `adoptAll` reads it. Gives the keys refused. Codes: HFDEADPROCESS, HFLATEATTEMPT
  */
 export const openScript = defineScript(
   'open',
@@ -40,14 +40,17 @@ export const openScript = defineScript(
   lua`
 local id, pool, process, ttlMs = ARGV[3], ARGV[4], ARGV[5], ARGV[10]
 if call('ZSCORE', DEAD, process) then return redis.error_reply('HFDEADPROCESS reported dead') end
+-- Why: ownership/directory/sessions.ts. Numbers up to 2^53 are exact.
+if tonumber(ARGV[12]) <= tonumber(call('GET', attemptOf(process)) or 0) then return redis.error_reply('HFLATEATTEMPT a later one was carried out') end
 if ARGV[11] == '1' then endAll(process, 'closed') end
+call('SET', attemptOf(process), ARGV[12])
 call('HSET', sessionOf(id), 'pool', pool, 'process', process, 'node', ARGV[6], 'address', ARGV[7],
-  'owns', ARGV[8], 'capacity', ARGV[9], 'ttl', ttlMs, 'draining', '0', 'ready', '1')
+  'owns', ARGV[8], 'capacity', ARGV[9], 'ttl', ttlMs, 'attempt', ARGV[12], 'draining', '0', 'ready', '1')
 call('ZADD', ENDS, nowMs + ttlMs, id)
 call('ZADD', poolOf(pool), 0, id)
 weigh(id, pool, ARGV[9], ARGV[8] == '1')
 tell({ type = 'session-opened', session = describe(id) })
-return adoptAll(id, 12)
+return adoptAll(id, 13)
 `,
 );
 

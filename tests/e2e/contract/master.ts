@@ -50,8 +50,7 @@ export const masterPaths = [
   'POST /api/master/nodes/{networkName}/drain',
   'POST /api/master/nodes/{networkName}/undrain',
   'POST /api/master/instances/{id}/restart',
-  'POST /api/master/resources/{key}/move',
-  'POST /api/master/resources/{key}/release',
+  ...['move', 'release', 'pause', 'resume'].map(action => `POST /api/master/resources/{key}/${action}`),
 ];
 
 export function masterContract(clusterOf: () => Cluster): void {

@@ -21,7 +21,7 @@ export function networkFaults(world: MachineWorld): Fault[] {
     name,
     mayFail,
     healMs,
-    alone: true, // healing the network heals what another fault has cut
+    needs: 'network', // healing it heals what another fault has cut
     async inject(dice) {
       const victim = network.machine(dice.pick(world.names));
       try {

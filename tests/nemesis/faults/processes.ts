@@ -7,7 +7,7 @@ import { until } from '../../support/wait.ts';
 import type { MachineWorld } from '../several-machines.ts';
 import type { Fault } from '../target.ts';
 import { move } from './planned.ts';
-import { anyHost, freeze, healMs, hostsOf, kill } from './victims.ts';
+import { anyHost, freeze, freezeProcess, healMs, hostsOf, kill } from './victims.ts';
 
 /** Far below every jump, far above what an answer takes. */
 const noticedMs = 30_000;
@@ -67,6 +67,18 @@ export function processFaults(world: MachineWorld): Fault[] {
         kill(host);
         await sleep(2 * ttlMs);
         await world.startNode(machine.name);
+        return [];
+      },
+    },
+    {
+      name: 'SIGSTOP of an agent for 2 × TTL',
+      mayFail: 'nothing',
+      healMs,
+      async inject(dice) {
+        await freezeProcess(
+          await cluster.agentPid(cluster.network.machine(dice.pick(world.names))),
+          2 * ttlMs,
+        );
         return [];
       },
     },

@@ -24,7 +24,7 @@ export function storeFaults(world: MachineWorld): Fault[] {
     name,
     mayFail,
     healMs,
-    alone: true, // one Redis cannot be killed and paused at once
+    needs: 'redis', // it cannot be killed and paused at once
     async inject(dice) {
       await breakIt(dice);
       return [];

@@ -7,7 +7,7 @@ import type { Dice } from '../dice.ts';
 import type { MachineWorld } from '../several-machines.ts';
 
 /** How long the cluster may take to heal after a fault. */
-export const healMs = 30_000;
+export const healMs = 40_000;
 
 export async function hostsOf(
   world: MachineWorld,
@@ -47,9 +47,13 @@ export function kill({ pid }: ProcessInfo): void {
   if (identity) signalProcess(identity, 'SIGKILL');
 }
 
+export function freeze({ pid }: ProcessInfo, ms: number): Promise<void> {
+  return freezeProcess(pid!, ms);
+}
+
 /** Whatever ends it meanwhile: it goes on, if it still is. */
-export async function freeze({ pid }: ProcessInfo, ms: number): Promise<void> {
-  const identity = processIdentity(pid!);
+export async function freezeProcess(pid: number, ms: number): Promise<void> {
+  const identity = processIdentity(pid);
   if (!identity || !signalProcess(identity, 'SIGSTOP')) return;
   try {
     await sleep(ms);

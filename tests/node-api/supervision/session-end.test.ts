@@ -71,6 +71,7 @@ describe('watching sessions expire', () => {
     assert.deepEqual(expired, []);
   });
 
+  let attempts = 0;
   const open = async (processId: string, more: Partial<OpenSession> = {}) => {
     const opening = directory.openSession({
       pool: 'a' as InstanceId,
@@ -80,6 +81,7 @@ describe('watching sessions expire', () => {
       ownsResources: true,
       capacity: 1,
       ttlMs: 500,
+      attempt: ++attempts,
       ...more,
     });
     await system.advance(0);

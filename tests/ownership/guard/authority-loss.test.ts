@@ -67,6 +67,7 @@ describe('a store that forgot', () => {
           ownsResources: true,
           capacity: 1,
           ttlMs,
+          attempt: 1,
         },
         [{ key: key('a'), fence: 1_000n as never, opened: true, alarmAtMs: null }],
       ),
@@ -155,6 +156,17 @@ describe('a directory that cannot be asked', () => {
     assert.equal(await harness.settle(slow.answer), 'finished');
   });
 
+  it('goes on with serveFenced for whoever asks past the deadline before the timer has come', async () => {
+    const guard = await harness.start('h1', { onAuthorityLoss: 'serveFenced' });
+    const held = await harness.ready(guard, 'a');
+    harness.down = true;
+    const { clock } = harness.system;
+    const { monotonicMs } = clock;
+    clock.monotonicMs = () => monotonicMs() + ttlMs; // the event loop was busy: time has passed, and no timer has run
+    assert.equal(guard.session?.sessionId, held.sessionId);
+    assert.equal(await harness.ask(guard, held), 'hello');
+  });
+
   it('loses with serveFenced what somebody else got in between, when the directory can say so', async () => {
     const guard = await harness.start('h1', { onAuthorityLoss: 'serveFenced' });
     const held = await harness.ready(guard, 'a');
@@ -173,6 +185,7 @@ describe('a directory that cannot be asked', () => {
         ownsResources: true,
         capacity: 1,
         ttlMs: 60_000,
+        attempt: 1,
       },
       nowMs,
     );

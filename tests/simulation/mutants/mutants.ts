@@ -222,6 +222,18 @@ export const mutants: readonly Mutant[] = [
   },
   // The directory's sessions
   {
+    name: 'a late opening ends the session of a later one',
+    file: sessions,
+    find: 'if (facts.attempt <= latest) {',
+    replace: 'if (facts.attempt < 0) {',
+  },
+  {
+    name: 'an opening that arrives twice ends its own session',
+    file: sessions,
+    find: 'if (facts.attempt <= latest) {',
+    replace: 'if (facts.attempt < latest) {',
+  },
+  {
     name: 'a renewal does not extend the session',
     file: sessions,
     find: 'session.expiresAtMs = nowMs + session.ttlMs;',
