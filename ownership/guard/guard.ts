@@ -262,8 +262,11 @@ class Guard implements OwnershipGuard {
         const keys = this.#state.keys.size;
         const { state, effects } = step(this.#state, next, nowMs, this.#limits);
         this.#state = state;
-        for (const effect of effects) this.#perform(effect);
-        this.#afterStep(phase, keys, nowMs);
+        for (const effect of effects) if (effect.type !== 'close') this.#perform(effect);
+        this.#noteDeadline(nowMs);
+        // Last, and after the word to the watchdog: rights have ended, and closing many keys may keep the loop busy for a while.
+        for (const effect of effects) if (effect.type === 'close') this.#perform(effect);
+        this.#afterStep(phase, keys);
       }
     } finally {
       this.#stepping = false;
@@ -271,9 +274,8 @@ class Guard implements OwnershipGuard {
     this.#schedule();
   }
 
-  #afterStep(phaseBefore: string, keysBefore: number, nowMs: number): void {
+  #afterStep(phaseBefore: string, keysBefore: number): void {
     const { session, keys } = this.#state;
-    this.#noteDeadline(nowMs);
     if (session.phase !== phaseBefore) {
       this.#options.log.info({ phase: session.phase }, 'session changed');
       if (session.phase === 'live') {

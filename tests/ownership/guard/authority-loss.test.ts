@@ -132,6 +132,28 @@ describe('a directory that cannot be asked', () => {
     assert.deepEqual([harness.closed, guard.metrics.serveFencedMs], [[key('a')], 0]);
   });
 
+  it('tells the watchdog that its rights have ended before it closes anything, which may take long', async () => {
+    const order: string[] = [];
+    const guard = await harness.start('h1', {
+      component: {
+        openResource: async resource => ({
+          ...harness.open(resource),
+          close: async () => void order.push(resource.signal.aborted ? 'close' : 'close before its end'),
+        }),
+      },
+      onDeadline: end => void order.push(end ? 'deadline' : 'ended'),
+    });
+    await harness.ready(guard, 'a');
+    await harness.ready(guard, 'b');
+    order.length = 0;
+    harness.down = true;
+    await harness.system.advance(ttlMs);
+    assert.deepEqual(
+      order.filter(word => word !== 'deadline'),
+      ['ended', 'close', 'close'],
+    );
+  });
+
   it('ends nothing with serveFenced: what is open is served past the deadline, nothing new is opened', async () => {
     const guard = await harness.start('h1', { onAuthorityLoss: 'serveFenced' });
     const held = await harness.ready(guard, 'a');
