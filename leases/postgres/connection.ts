@@ -49,7 +49,8 @@ export interface ConnectionOptions {
   system: System;
 }
 
-const attemptsMax = 4;
+/** Of those that collide one always gets through; the others step aside for a random moment, longer each time up to this. */
+const asideMsMax = 32;
 /** serialization_failure, deadlock_detected: the statement was rolled back, and may be tried again. */
 const collisions = new Set(['40001', '40P01']);
 
@@ -104,13 +105,15 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
     canSpareOne: (pool.options?.max ?? 2) > 1,
     take: () => take(),
     async call<Row>(text: string, values: unknown[]) {
-      for (let attempt = 1; ; attempt++) {
+      const endMs = system.clock.monotonicMs() + callTimeoutMs;
+      for (let asideMs = 1; ; asideMs = Math.min(2 * asideMs, asideMsMax)) {
         try {
           return await once<Row>(text, values);
         } catch (cause) {
-          if (attempt < attemptsMax && collisions.has(sqlState(cause) ?? '')) continue;
-          throw toUnavailable(cause);
+          const late = system.clock.monotonicMs() >= endMs;
+          if (late || !collisions.has(sqlState(cause) ?? '')) throw toUnavailable(cause);
         }
+        await system.timers.sleep(system.random.fraction() * asideMs);
       }
     },
     async close() {

@@ -155,7 +155,7 @@ describe('PostgreSQL leases', function () {
             if (grant.acquired) assert(await store.release('a', holder, grant.fence));
           }
         }
-        await Promise.all(['one', 'two', 'three'].map(compete));
+        await Promise.all(Array.from({ length: 8 }, (_, index) => compete(`h${index}`)));
         await store.close();
       } finally {
         await pool.end();

@@ -339,11 +339,11 @@ describe('node manager', function () {
       ttlMs: 60_000,
       attempt: 1,
     });
-    for (const key of ['/db/a b', '/db/b', '/other']) await directory.claim('one' as never, key as never);
+    for (const key of ['/db/a%20b', '/db/b', '/other']) await directory.claim('one' as never, key as never);
     const first = await client.resources({ prefix: '/db', limit: 1 });
     assert.deepEqual(
       first.resources.map(item => item.key),
-      ['/db/a b'],
+      ['/db/a%20b'],
     );
     const second = await client.resources({ prefix: '/db', limit: 1, cursor: first.cursor! });
     assert.deepEqual([second.resources[0]!.key, second.cursor], ['/db/b', null]);
