@@ -189,7 +189,7 @@ function heapBytes(): number {
 function shuffled(count: number): number[] {
   const order = Array.from({ length: count }, (_, index) => index);
   for (let last = count - 1; last > 0; last--) {
-    const other = Math.floor(Math.random() * (last + 1));
+    const other = Math.floor(system.random.fraction() * (last + 1));
     [order[last], order[other]] = [order[other]!, order[last]!];
   }
   return order;

@@ -150,11 +150,8 @@ export function recoveryConformance(harness: () => DirectoryHarness): void {
   });
 
   describe('a store that has forgotten', () => {
-    beforeEach(function () {
-      if (!harness().forget) this.skip();
-    });
     const short = (name: string) => host(name, { ttlMs: RECOVERY_TTL_MS });
-    const forget = () => harness().forget!();
+    const forget = () => harness().forget();
     const recovered = () =>
       until(async () => {
         const outcome = await two.claim(pool, key('asked until it recovers'));

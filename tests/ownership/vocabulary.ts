@@ -19,9 +19,9 @@ export interface DirectoryHarness {
   restart(): Promise<void>;
   /**
    * Makes the store lose everything it knows and start again, as it would in the field; both clients go on working. The store must
-   * collect for at least `RECOVERY_TTL_MS` afterwards, and for less than 10 s. Absent: this harness cannot do it.
+   * collect for at least `RECOVERY_TTL_MS` afterwards, and for less than 10 s.
    */
-  forget?(): Promise<void>;
+  forget(): Promise<void>;
   stop(): Promise<void>;
 }
 
