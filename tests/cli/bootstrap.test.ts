@@ -261,6 +261,39 @@ describe('bin/holdfast', function () {
       assert.deepEqual(outcome.configuration, { timeout: 5 });
     });
 
+    describe('a server that the tests need and that is not there', () => {
+      const aptCalls = () => join(project.path, 'apt-calls');
+      beforeEach(() => {
+        project.write({
+          'bin/servers.json': JSON.stringify([
+            { package: 'shell', program: 'sh' },
+            { package: 'none-such', program: 'none-such' },
+            { package: 'no-folder', folder: '/none-such' },
+          ]),
+          'tools/apt-get': `#!/bin/sh\necho "$@" >> '${aptCalls()}'\nexit \${APT_FAILS:-0}\n`,
+        });
+        chmodSync(join(project.path, 'tools/apt-get'), 0o755);
+      });
+
+      it('is installed where that is allowed, and named where it is not', async () => {
+        const outcome = await runTest(['--spec', 'some.test.ts']);
+        assert.equal(outcome.code, 0, outcome.stderr);
+        assert.match(outcome.stderr, /: none-such, no-folder/);
+        if (process.platform !== 'linux' || process.getuid?.() !== 0) {
+          assert.match(outcome.stderr, /will be skipped: none-such, no-folder$/m);
+          return assert.equal(existsSync(aptCalls()), false);
+        }
+        assert.match(readFileSync(aptCalls(), 'utf8'), /update.*\n.* install .* none-such no-folder\n$/);
+      });
+
+      it('does not keep the other tests from running when it cannot be installed', async () => {
+        const outcome = await runTest(['--spec', 'some.test.ts'], { APT_FAILS: '100' });
+        assert.equal(outcome.code, 0, outcome.stderr);
+        assert.deepEqual(outcome.passed.slice(-2), ['--spec', 'some.test.ts']);
+        if (existsSync(aptCalls())) assert.match(outcome.stderr, /apt-get install failed \(exit code 100\)/);
+      });
+    });
+
     it('says which part failed', async () => {
       const tests = await runTest([], { MOCHA_FAILS: '2' });
       assert.equal(tests.code, 1);
