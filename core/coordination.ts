@@ -168,6 +168,7 @@ export interface ResourceDirectory {
   pauseKey(pool: InstanceId, key: ResourceKey): Promise<Claim | null>;
   /** Resolves to whether it was paused. */
   resumeKey(pool: InstanceId, key: ResourceKey): Promise<boolean>;
+  isPaused(pool: InstanceId, key: ResourceKey): Promise<boolean>;
   /** Sets (null: clears) the key's alarm, epoch milliseconds. Resolves to whether session and fence still hold the key. */
   setAlarm(holding: Holding, atMs: number | null): Promise<boolean>;
   /** Clears the alarm if it still is the one of `atMs`. Resolves to whether session and fence still hold the key. */

@@ -71,19 +71,35 @@ export function createKeyOperations(deps: {
 
   async function owned(name: KeyName): Promise<Claim> {
     const claim = await ownerOf(name);
-    if (!claim) throw new HoldfastError('HF_NOT_FOUND', `nobody owns ${name.key}`);
-    return claim;
+    if (claim) return claim;
+    const pool = name.instance ?? routedTo(name.key);
+    if (pool === null || !(await directory.isPaused(pool as InstanceId, name.key as ResourceKey))) {
+      throw new HoldfastError('HF_NOT_FOUND', `nobody owns ${name.key}`);
+    }
+    throw new HoldfastError(
+      'HF_NOT_FOUND',
+      `nobody owns ${name.key}: it is paused in ${pool} until it is resumed`,
+      {
+        details: { instanceId: pool, paused: true },
+      },
+    );
+  }
+
+  /** The instance that the longest route to the key leads to. */
+  function routedTo(key: string): string | null {
+    const route = deps
+      .routes()
+      .filter(({ pathPrefix }) => covers(pathPrefix, key))
+      .toSorted((a, b) => b.pathPrefix.length - a.pathPrefix.length)[0];
+    return route?.componentInstanceId ?? null;
   }
 
   async function poolOf(name: KeyName): Promise<InstanceId> {
     if (name.instance !== null) return name.instance as InstanceId;
     const claim = await ownerOf(name);
     if (claim) return claim.pool;
-    const route = deps
-      .routes()
-      .filter(({ pathPrefix }) => covers(pathPrefix, name.key))
-      .toSorted((a, b) => b.pathPrefix.length - a.pathPrefix.length)[0];
-    if (route) return route.componentInstanceId as InstanceId;
+    const routed = routedTo(name.key);
+    if (routed !== null) return routed as InstanceId;
     throw new HoldfastError(
       'HF_REQUEST_INVALID',
       `nobody owns ${name.key}, and no route leads to it: add ?instance=`,

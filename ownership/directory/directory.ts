@@ -190,6 +190,10 @@ export class Directory {
     return this.#keys.resume({ pool, key });
   }
 
+  isPaused(pool: InstanceId, key: ResourceKey): boolean {
+    return this.#keys.isPaused({ pool, key });
+  }
+
   setAlarm(held: Holding, atMs: number | null, nowMs: number): boolean {
     this.expire(nowMs);
     return this.#keys.setAlarm(held, atMs);

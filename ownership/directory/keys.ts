@@ -134,6 +134,10 @@ export class Keys {
     return true;
   }
 
+  isPaused(of: KeyOf): boolean {
+    return this.#find(of)?.paused ?? false;
+  }
+
   setAlarm(held: Holding, atMs: number | null): boolean {
     const record = this.#heldBy(held);
     if (record) this.#setAlarm(record, atMs);

@@ -62,6 +62,7 @@ export function directoryClient({ call }: Connection, subscriptions: Subscriptio
       return decoded(await call<WireClaim | null>('pauseKey', { pool, key }, again));
     },
     resumeKey: (pool, key) => call('resumeKey', { pool, key }, once),
+    isPaused: (pool, key) => call('isPaused', { pool, key }, again),
     async setAlarm(holding, atMs) {
       return call<boolean>('setAlarm', { ...encodeHolding(holding), atMs: checkTime(atMs) }, again);
     },

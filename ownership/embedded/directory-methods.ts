@@ -101,6 +101,7 @@ function keyMethods({ directory, commit, nowMs }: MethodPorts): Record<string, M
         return owner && encodeClaim(owner);
       }),
     resumeKey: p => commit.run(() => directory.resumeKey(pool(p), resourceKey(p), nowMs())),
+    isPaused: p => commit.run(() => directory.isPaused(pool(p), resourceKey(p))),
     setAlarm: p => commit.run(() => directory.setAlarm(holding(p), optional(p, 'atMs', time), nowMs())),
     settleAlarm: p => commit.run(() => directory.settleAlarm(holding(p), time(p, 'atMs'), nowMs())),
   };

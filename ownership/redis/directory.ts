@@ -148,6 +148,9 @@ export function createRedisDirectory(ports: DirectoryPorts): ResourceDirectory {
     async resumeKey(pool, key) {
       return flagged(ofKeys.resumeScript, keyArguments(pool, key), once);
     },
+    async isPaused(pool, key) {
+      return flagged(ofKeys.pausedScript, keyArguments(pool, key), again);
+    },
 
     async setAlarm(holding, atMs) {
       const at = atMs === null ? '' : String(read.time({ atMs }, 'atMs'));

@@ -76,6 +76,10 @@ describe('operations on keys', () => {
     assert.equal(await owner(), null);
     assert.deepEqual(await made.claim('/db/a'), []);
     assert.equal((await keys.pause(name)).paused, true, 'again');
+    await assert.rejects(keys.release(name), {
+      code: 'HF_NOT_FOUND',
+      details: { instanceId: pool, paused: true },
+    });
     assert.equal((await keys.resume(name)).wasPaused, true);
     assert.equal((await keys.resume(name)).wasPaused, false);
     assert.equal((await made.claim('/db/a')).length, 1);

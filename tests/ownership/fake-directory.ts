@@ -99,6 +99,7 @@ export function createFakeDirectory(system: System): FakeDirectory {
       releaseMany: holdings => call(now => holdings.map(holding => directory.release(holding, now))),
       transfer: (holding, to) => call(now => directory.transfer(holding, to, now)),
       pauseKey: (pool, key) => call(now => directory.pauseKey(pool, key, now)),
+      isPaused: (pool, key) => call(() => directory.isPaused(pool, key)),
       resumeKey: (pool, key) => call(now => directory.resumeKey(pool, key, now)),
       setAlarm: (holding, atMs) => call(now => directory.setAlarm(holding, atMs, now)),
       settleAlarm: (holding, atMs) => call(now => directory.settleAlarm(holding, atMs, now)),

@@ -174,12 +174,15 @@ export function handoffConformance(harness: () => DirectoryHarness): void {
   describe('a paused key', () => {
     it('cannot be claimed until it is resumed', async () => {
       await open('h1');
+      assert.equal(await two.isPaused(pool, key('a')), false);
       assert.equal(await one.pauseKey(pool, key('a')), null);
+      assert.equal(await two.isPaused(pool, key('a')), true);
       assert.deepEqual(await two.claim(pool, key('a')), { owned: false, reason: 'paused' });
       const [a, b] = await two.claimMany(pool, [key('a'), key('b')]);
       assert.deepEqual(a, { owned: false, reason: 'paused' });
       assert(b!.owned);
       assert.equal(await two.resumeKey(pool, key('a')), true);
+      assert.equal(await one.isPaused(pool, key('a')), false);
       assert.equal((await claim(two, 'a')).hadOwner, false);
     });
 

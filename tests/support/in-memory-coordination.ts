@@ -88,6 +88,7 @@ export function createInMemoryCoordination(options: { system?: System } = {}): I
     releaseMany: holdings => ask(nowMs => holdings.map(holding => rules.release(holding, nowMs))),
     transfer: (holding, to) => ask(nowMs => rules.transfer(holding, to, nowMs)),
     pauseKey: (pool, key) => ask(nowMs => rules.pauseKey(pool, key, nowMs)),
+    isPaused: (pool, key) => ask(() => rules.isPaused(pool, key)),
     resumeKey: (pool, key) => ask(nowMs => rules.resumeKey(pool, key, nowMs)),
     setAlarm: (holding, atMs) => ask(nowMs => rules.setAlarm(holding, atMs, nowMs)),
     settleAlarm: (holding, atMs) => ask(nowMs => rules.settleAlarm(holding, atMs, nowMs)),

@@ -143,6 +143,17 @@ return 1
 `,
 );
 
+/** Takes pool, key. Gives whether it is paused. */
+export const pausedScript = defineScript(
+  'paused',
+  base,
+  keys,
+  lua`
+local record = find(ARGV[3], ARGV[4])
+return record and record.paused and 1 or 0
+`,
+);
+
 /** Takes pool, key, session, fence, epoch milliseconds or nothing. Gives whether they hold the key. */
 export const setAlarmScript = defineScript(
   'set alarm',
