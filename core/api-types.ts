@@ -1,6 +1,7 @@
 /** What travels over the HTTP APIs. Types only; the contract is docs/api.md. All times are ISO 8601 UTC. */
 import type { HostState, HostStatus } from './host-protocol.ts';
 import type { Manifest } from './manifest/schema.ts';
+import type { HealthSettings } from './settings/model.ts';
 
 /** One stored version of a package, as `…/packages/configuration` lists it. */
 export interface PackageInfo {
@@ -29,6 +30,8 @@ export interface StartProcessRequest {
   messagePublisher?: { packageName: string; packageVersion?: string; settings?: Record<string, unknown> };
   /** Version of the component (or host) package; default: the current one. */
   version?: string;
+  /** Version of the host package that a component runs in; default: the current one. */
+  hostVersion?: string;
   env?: Record<string, string | { secretRef: string }>;
   restart?: RestartPolicy;
   memoryMb?: number;
@@ -39,6 +42,20 @@ export interface StartProcessRequest {
   /** Default `stop`, see `HostConfiguration`. */
   onAuthorityLoss?: 'stop' | 'serveFenced';
   sessionTtlMs?: number;
+  /** How the agent looks after its health; default: see the settings schema. */
+  health?: HealthSettings;
+  /** The component runs this to completion, see `Component.run`. */
+  job?: JobRunRequest;
+}
+
+/** One run of a job, as whoever starts it names it. */
+export interface JobRunRequest {
+  runId: string;
+  /** The time that it was due, ISO 8601. */
+  scheduledAt: string;
+  /** 1 for the first try. */
+  attempt: number;
+  timeoutMs: number;
 }
 
 /** Restart at most `maxAttempts` times within `windowMs`, waiting `backoffMs`, doubled each time up to `backoffMaxMs`. */
@@ -69,7 +86,7 @@ export interface ProcessInfo {
   /** How often this entry was restarted after a crash. */
   restarts: number;
   /** The host's own view, null until its hello. */
-  host: Pick<HostStatus, 'state' | 'health' | 'ownedKeys' | 'errors' | 'publisher'> | null;
+  host: Pick<HostStatus, 'state' | 'health' | 'ownedKeys' | 'errors' | 'publisher' | 'job'> | null;
   /** How and why the last operating-system process ended, null if none did. */
   lastExit: { code: number | null; signal: string | null; reason: string; at: string } | null;
 }
@@ -143,7 +160,28 @@ export interface ProcessStats {
   uptimeMs: number;
 }
 
-export type NodeReachability = 'ready' | 'unreachable' | 'unknown';
+/**
+ * `unknown`: never seen by this manager. `suspect`: it missed a look, and what runs there still counts. `dead`: it was away for so long
+ * that its instances are replaced elsewhere.
+ */
+export type NodeReachability = 'ready' | 'suspect' | 'dead' | 'unknown';
+
+/** What a node is short of. While it is, it gets no more copies. */
+export interface NodePressure {
+  kind: 'disk' | 'memory' | 'ports';
+  message: string;
+}
+
+/** What an operator has said of a node. `cordoned`: it gets no more copies. `draining`: those it has go, too. */
+export interface NodeMaintenance {
+  state: 'cordoned' | 'draining';
+  /** ISO 8601. */
+  since: string;
+  by: string;
+  reason: string | null;
+  /** When copies that have not gone by then are stopped all the same; ISO 8601, null: never. */
+  deadlineAt: string | null;
+}
 
 export interface MasterNode {
   networkName: string;
@@ -155,6 +193,10 @@ export interface MasterNode {
   capacity: number;
   labels: Record<string, string>;
   processes: number;
+  maintenance: NodeMaintenance | null;
+  pressure: NodePressure[];
+  /** It came and went several times lately: it gets no more copies until it has been steady for a while. */
+  flapping: boolean;
   /** Pielou's J' of the component types running there, 0 to 1. */
   evenness: number;
 }

@@ -6,6 +6,7 @@
  * over it (`#channel`). The connection is the host's lifeline: while it is gone the host reconnects, and after
  * `orphanGraceMs` without an agent it stops by itself. A restarted agent adopts its hosts by their `hello`.
  */
+import type { JobRunRequest } from './api-types.ts';
 import type { Settings } from './component.ts';
 import type { InstanceId, NodeName, ProcessId } from './identifiers.ts';
 
@@ -69,10 +70,25 @@ export interface HostConfiguration {
   idleMs: number;
   /** At the session's deadline, while the store cannot be asked: stop serving, or go on, because every commit is fenced. */
   onAuthorityLoss: 'stop' | 'serveFenced';
+  /** The run of a job to complete; left out for what runs for ever. */
+  job?: JobRunRequest;
 }
 
 export type HostState =
   'AwaitingConfiguration' | 'Configured' | 'Started' | 'Stopping' | 'Stopped' | 'Errored' | 'Destroyed';
+
+/** `lost`: the lease that makes it the only run ended in the middle, so that the work was told to stop. */
+export interface JobRunStatus {
+  runId: string;
+  state: 'waiting' | 'running' | 'succeeded' | 'failed' | 'lost';
+  /** Strictly higher than that of every earlier run of this job; null until it runs. */
+  fence: string | null;
+  startedAt: string | null;
+  endedAt: string | null;
+  /** What `run` resolved to, as JSON text of at most 4 KiB; null: nothing. */
+  result: string | null;
+  error: { code: string; message: string } | null;
+}
 
 /** What a host tells its agent at `hello` and at every change. */
 export interface HostStatus {
@@ -83,6 +99,8 @@ export interface HostStatus {
   publisher: { packageName: string; packageVersion: string; state: string } | null;
   health: { ready: boolean; message?: string };
   ownedKeys: number;
+  /** The run of a job that the host was configured for; left out for any other. */
+  job?: JobRunStatus;
   /** Newest last; at most 10. */
   errors: { code: string; message: string; at: string }[];
 }

@@ -11,6 +11,8 @@ export const DEFAULTS = {
   /** How long a request waits for an owner. */
   holdMs: 10_000,
   orphanGraceMs: 30_000,
+  /** How long a host's event loop may answer nothing before its agent replaces it. */
+  livenessMs: 20_000,
   /** How long a stop may take, from the request to the last process gone. */
   stopMs: 8_000,
   /** How long the components themselves get within that. */

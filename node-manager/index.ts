@@ -25,6 +25,8 @@ export type {
   ObservedProcess,
   Plan,
   PlanInput,
+  Revision,
+  Rollout,
 } from './planning/model.ts';
 export {
   desiredInstances,

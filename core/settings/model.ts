@@ -16,17 +16,48 @@ export interface InstanceSettings {
   resources: { memoryMb: number | null; weight: number };
   restart: { maxAttempts: number; windowMs: number; backoffMs: number; backoffMaxMs: number };
   update: {
-    strategy: 'rolling';
+    strategy: 'rolling' | 'canary';
     maxUnavailable: number;
+    /** Copies beyond the count while copies are replaced or moved. */
+    maxSurge: number;
+    canary: { instances: number; promoteAfterMs: number | null };
     healthyAfterMs: number;
     deadlineMs: number;
     autoRollback: boolean;
   };
+  health: HealthSettings;
+  /** Null: it runs for ever. */
+  job: JobSettings | null;
   env: Record<string, string | { secretRef: string }>;
   concurrency: number;
   idleMs: number;
   onAuthorityLoss: 'stop' | 'serveFenced';
   ports: number[];
+}
+
+/** How a copy's health is seen from outside of it. */
+export interface HealthSettings {
+  /** 0: its event loop is not watched. */
+  livenessMs: number;
+  http: {
+    path: string;
+    /** Null: `settings.port` of the copy. */
+    port: number | null;
+    intervalMs: number;
+    timeoutMs: number;
+    failuresMax: number;
+    restart: boolean;
+  } | null;
+}
+
+export interface JobSettings {
+  /** Null: once. */
+  cron: string | null;
+  timeZone: string;
+  timeoutMs: number;
+  retries: number;
+  misfire: 'skip' | 'once';
+  historyMax: number;
 }
 
 export interface NodeSettings {
@@ -60,6 +91,7 @@ export interface ClusterSettings {
   holdMs: number;
   orphanGraceMs: number;
   warmSpares: number;
+  rebalance: { threshold: number; movesPerHour: number };
   componentHostPackageName: string;
   nodePackages: PackageReference[];
   componentPackages: PackageReference[];

@@ -115,13 +115,110 @@ const ComponentInstance = Type.Object(
     update: Type.Optional(
       Type.Object(
         {
-          strategy: Type.Optional(Type.Literal('rolling')),
+          strategy: Type.Optional(
+            Type.Union([Type.Literal('rolling'), Type.Literal('canary')], {
+              default: 'rolling',
+              description: '"canary": some copies first, the others after a promotion.',
+            }),
+          ),
           maxUnavailable: Type.Optional(Type.Integer({ minimum: 1, default: 1 })),
+          maxSurge: Type.Optional(
+            Type.Integer({
+              minimum: 0,
+              maximum: 1_000,
+              default: 1,
+              description:
+                'Copies beyond the count while copies are replaced or moved; 0: the old one goes first.',
+            }),
+          ),
+          canary: Type.Optional(
+            Type.Object(
+              {
+                instances: Type.Optional(Type.Integer({ minimum: 1, maximum: 100_000, default: 1 })),
+                promoteAfterMs: Type.Optional(
+                  Type.Integer({
+                    minimum: 0,
+                    maximum: 2_592_000_000,
+                    description: 'Promoted by itself after so long in good health; left out: by hand only.',
+                  }),
+                ),
+              },
+              { ...strict, description: 'Only with the strategy "canary".' },
+            ),
+          ),
           healthyAfterMs: Type.Optional(Type.Integer({ minimum: 0, default: 2_000 })),
           deadlineMs: Type.Optional(Type.Integer({ minimum: 1_000, default: 60_000 })),
           autoRollback: Type.Optional(Type.Boolean({ default: true })),
         },
         strict,
+      ),
+    ),
+    health: Type.Optional(
+      Type.Object(
+        {
+          livenessMs: Type.Optional(
+            Type.Integer({
+              minimum: 0,
+              maximum: 3_600_000,
+              default: DEFAULTS.livenessMs,
+              description: 'A process whose event loop answers nothing for so long is replaced; 0: never.',
+            }),
+          ),
+          http: Type.Optional(
+            Type.Object(
+              {
+                path: Type.Optional(
+                  Type.String({ pattern: '^/[^\\s#]*$', maxLength: 512, default: '/health' }),
+                ),
+                port: Type.Optional({ ...port, description: 'Default: `settings.port` of the copy.' }),
+                intervalMs: Type.Optional(Type.Integer({ minimum: 100, maximum: 3_600_000, default: 2_000 })),
+                timeoutMs: Type.Optional(Type.Integer({ minimum: 10, maximum: 60_000, default: 1_000 })),
+                failuresMax: Type.Optional(
+                  Type.Integer({
+                    minimum: 1,
+                    maximum: 1_000,
+                    default: 3,
+                    description: 'After so many failures in a row the copy counts as not ready.',
+                  }),
+                ),
+                restart: Type.Optional(
+                  Type.Boolean({ default: false, description: 'It is restarted then, besides.' }),
+                ),
+              },
+              { ...strict, description: 'A check of a component that listens itself, on 127.0.0.1.' },
+            ),
+          ),
+        },
+        strict,
+      ),
+    ),
+    job: Type.Optional(
+      Type.Object(
+        {
+          cron: Type.Optional(
+            Type.String({
+              minLength: 1,
+              maxLength: 128,
+              description:
+                'Five fields, or six with seconds in front. Left out: once, as soon as it is declared.',
+            }),
+          ),
+          timeZone: Type.Optional(
+            Type.String({ minLength: 1, maxLength: 64, default: 'UTC', description: 'IANA name.' }),
+          ),
+          timeoutMs: Type.Optional(
+            Type.Integer({ minimum: 1_000, maximum: 604_800_000, default: 3_600_000 }),
+          ),
+          retries: Type.Optional(Type.Integer({ minimum: 0, maximum: 100, default: 0 })),
+          misfire: Type.Optional(
+            Type.Union([Type.Literal('skip'), Type.Literal('once')], {
+              default: 'once',
+              description: 'What to do about times that passed while no manager led, or a run was under way.',
+            }),
+          ),
+          historyMax: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 50 })),
+        },
+        { ...strict, description: 'Runs to completion instead of for ever, one run at a time.' },
       ),
     ),
     env: Type.Optional(
@@ -247,6 +344,25 @@ export const ClusterSettingsSchema = Type.Object(
         default: 1,
         description: 'Unconfigured hosts that each node keeps ready.',
       }),
+    ),
+    rebalance: Type.Optional(
+      Type.Object(
+        {
+          threshold: Type.Optional(
+            Type.Number({
+              minimum: 0,
+              maximum: 10,
+              default: 0.2,
+              description:
+                'How far a node may be from its share of the load, as a fraction of it, before copies move.',
+            }),
+          ),
+          movesPerHour: Type.Optional(
+            Type.Integer({ minimum: 0, maximum: 1_000_000, default: 60, description: '0: none ever.' }),
+          ),
+        },
+        { ...strict, description: 'Moves of running copies for the sake of evenness.' },
+      ),
     ),
     componentHostPackageName: Type.Optional({
       ...packageName('The host package.'),

@@ -78,6 +78,10 @@ function fillDefaults(document: ClusterSettingsDocument): ClusterSettings {
     holdMs: document.holdMs ?? Math.max(DEFAULTS.holdMs, (document.sessionTtlMs ?? 0) + 2_000),
     orphanGraceMs: document.orphanGraceMs ?? DEFAULTS.orphanGraceMs,
     warmSpares: document.warmSpares ?? 1,
+    rebalance: {
+      threshold: document.rebalance?.threshold ?? 0.2,
+      movesPerHour: document.rebalance?.movesPerHour ?? 60,
+    },
     componentHostPackageName: document.componentHostPackageName ?? 'component-host',
     nodePackages: document.nodePackages ?? [],
     componentPackages: document.componentPackages ?? [],
@@ -126,17 +130,51 @@ export function fillInstance(instance: Instance): InstanceSettings {
       backoffMaxMs: instance.restart?.backoffMaxMs ?? 10_000,
     },
     update: {
-      strategy: 'rolling',
+      strategy: instance.update?.strategy ?? 'rolling',
       maxUnavailable: instance.update?.maxUnavailable ?? 1,
+      maxSurge: instance.update?.maxSurge ?? 1,
+      canary: {
+        instances: instance.update?.canary?.instances ?? 1,
+        promoteAfterMs: instance.update?.canary?.promoteAfterMs ?? null,
+      },
       healthyAfterMs: instance.update?.healthyAfterMs ?? 2_000,
       deadlineMs: instance.update?.deadlineMs ?? 60_000,
       autoRollback: instance.update?.autoRollback ?? true,
     },
+    health: {
+      livenessMs: instance.health?.livenessMs ?? DEFAULTS.livenessMs,
+      http: instance.health?.http ? fillHttpCheck(instance.health.http) : null,
+    },
+    job: instance.job ? fillJob(instance.job) : null,
     env: instance.env ?? {},
     concurrency: instance.concurrency ?? 0,
     idleMs: instance.idleMs ?? 0,
     onAuthorityLoss: instance.onAuthorityLoss ?? 'stop',
     ports: instance.ports ?? [],
+  };
+}
+
+function fillHttpCheck(
+  check: NonNullable<NonNullable<Instance['health']>['http']>,
+): NonNullable<InstanceSettings['health']['http']> {
+  return {
+    path: check.path ?? '/health',
+    port: check.port ?? null,
+    intervalMs: check.intervalMs ?? 2_000,
+    timeoutMs: check.timeoutMs ?? 1_000,
+    failuresMax: check.failuresMax ?? 3,
+    restart: check.restart ?? false,
+  };
+}
+
+function fillJob(job: NonNullable<Instance['job']>): NonNullable<InstanceSettings['job']> {
+  return {
+    cron: job.cron ?? null,
+    timeZone: job.timeZone ?? 'UTC',
+    timeoutMs: job.timeoutMs ?? 3_600_000,
+    retries: job.retries ?? 0,
+    misfire: job.misfire ?? 'once',
+    historyMax: job.historyMax ?? 50,
   };
 }
 

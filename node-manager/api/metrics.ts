@@ -8,7 +8,7 @@ export interface ManagerMetrics {
   text(status: MasterStatus): Promise<string>;
 }
 
-const states: NodeReachability[] = ['ready', 'unreachable', 'unknown'];
+const states: NodeReachability[] = ['ready', 'suspect', 'dead', 'unknown'];
 
 export function createMetrics(): ManagerMetrics {
   const registers = [new Registry()];

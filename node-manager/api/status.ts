@@ -33,6 +33,9 @@ export function masterNodes(
       capacity: configured.get(node.name)?.capacity ?? 0,
       labels: configured.get(node.name)?.labels ?? {},
       processes: node.processes.length,
+      maintenance: null,
+      pressure: [...node.pressure],
+      flapping: node.flapping,
       evenness: nodeEvenness(node),
     };
   });

@@ -107,6 +107,8 @@ export function createObserver(options: {
         problem: null,
         packages: [],
         processes: [],
+        pressure: [],
+        flapping: false,
       },
       healthySince: new Map(),
       listening: new AbortController(),
@@ -175,12 +177,14 @@ export function createObserver(options: {
         processes: withHealth(entry, seen.processes),
       };
     } else {
-      entry.facts = { ...facts, state: facts.lastSeenMs === null ? 'unknown' : 'unreachable', problem };
+      const state = facts.lastSeenMs === null ? 'unknown' : isGivenUp(facts) ? 'dead' : 'suspect';
+      entry.facts = { ...facts, state, problem };
     }
     if (entry.facts.state !== facts.state) {
       const { name, state, problem } = entry.facts;
       if (state === 'ready') log.info({ node: name }, 'node is ready');
-      else if (state === 'unreachable') log.warn({ node: name, problem }, 'node does not answer');
+      else if (state === 'suspect') log.warn({ node: name, problem }, 'node does not answer');
+      else if (state === 'dead') log.error({ node: name, problem }, 'node is given up');
       options.onEvent({ type: 'node', at: isoTime(system.clock), nodeName: name, state, problem });
       options.onChange(`${name} is ${state}`);
     }

@@ -153,7 +153,12 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       observed: observer.nodes(),
       failures,
       restarts: options.restarts(),
+      maintenance: {},
+      rollouts: {},
+      movesLeft: 0,
+      managerId: null,
       nowMs: now(),
+      now: isoTime(system.clock),
       deadAfterMs: options.deadAfterMs,
     });
     return present;

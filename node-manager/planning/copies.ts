@@ -42,7 +42,7 @@ export function copiesByInstance(
 
 /** How long an unreachable node's copies still count; Infinity for one that answers. */
 export function graceLeftMs(node: ObservedNode, nowMs: number, deadAfterMs: number): number {
-  if (node.state !== 'unreachable') return Infinity;
+  if (node.state === 'ready' || node.state === 'unknown') return Infinity;
   return Math.max(0, (node.lastSeenMs ?? -Infinity) + deadAfterMs - nowMs);
 }
 

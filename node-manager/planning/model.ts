@@ -2,7 +2,10 @@
 import type {
   ClusterSettings,
   ErrorCode,
+  InstanceSettings,
   MasterInstance,
+  NodeMaintenance,
+  NodePressure,
   NodeReachability,
   PackageInfo,
   ProcessInfo,
@@ -42,6 +45,30 @@ export interface ObservedNode {
   problem: string | null;
   packages: readonly ObservedPackage[];
   processes: readonly ObservedProcess[];
+  /** What it is short of: it gets no more copies. */
+  pressure: readonly NodePressure[];
+  /** It came and went several times lately: it gets no more copies for a while. */
+  flapping: boolean;
+}
+
+/** All that makes one copy differ from another but its slot; copies of one revision are interchangeable. */
+export interface Revision {
+  /** The instance as the settings had it, with the versions that were meant. */
+  instance: InstanceSettings;
+  packageVersion: string;
+  publisherVersion: string | null;
+  hostVersion: string | null;
+  restart: string | null;
+}
+
+/** How far an instance may change from one revision to the next; made by `deployments/`. */
+export interface Rollout {
+  /** What copies beyond `limit` keep, and are started from; null: the first revision of this instance. */
+  previous: Revision | null;
+  /** How many slots may have the new revision now; null: all. */
+  limit: number | null;
+  /** Why nothing is replaced at present; null: go on. */
+  paused: string | null;
 }
 
 /** An action that failed before, so that it is not tried again at once. */
@@ -61,7 +88,17 @@ export interface PlanInput {
   failures: ReadonlyMap<string, Failure>;
   /** Nonces of asked-for restarts, by instance id. */
   restarts: Readonly<Record<string, string>>;
+  /** What operators have said of nodes, by name. */
+  maintenance: Readonly<Record<string, NodeMaintenance>>;
+  /** By instance id; one that is not in it changes without being held up. */
+  rollouts: Readonly<Record<string, Rollout>>;
+  /** Copies that may be moved now for the sake of evenness. */
+  movesLeft: number;
+  /** The manager that plans: it does not stop itself. Null: none does. */
+  managerId: string | null;
   nowMs: number;
+  /** ISO 8601, for deadlines that operators have given. */
+  now: string;
   /** How long a node may be unreachable before its instances are replaced elsewhere. */
   deadAfterMs: number;
 }

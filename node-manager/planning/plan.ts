@@ -265,7 +265,7 @@ export function plan(input: PlanInput): Plan {
   /** Times until a node that does not answer, and has copies, is given up. */
   function graces(): number[] {
     return input.observed
-      .filter(node => node.state === 'unreachable' && node.processes.length > 0)
+      .filter(node => node.state === 'suspect' && node.processes.length > 0)
       .map(node => graceLeftMs(node, nowMs, deadAfterMs))
       .filter(left => left > 0);
   }

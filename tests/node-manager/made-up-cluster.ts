@@ -1,5 +1,11 @@
 /** Settings, nodes and processes for tests of planning, made in one place; and a world in which plans come true. */
-import { fillInstance, type ClusterSettings, type InstanceSettings, type ProcessState } from '#core';
+import {
+  fillInstance,
+  type NodeMaintenance,
+  type ClusterSettings,
+  type InstanceSettings,
+  type ProcessState,
+} from '#core';
 import {
   desiredInstances,
   nextFailure,
@@ -10,6 +16,7 @@ import {
   type ObservedNode,
   type ObservedProcess,
   type Plan,
+  type Rollout,
 } from '#node-manager';
 import { HoldfastError } from '#core';
 
@@ -33,6 +40,7 @@ export function clusterOf(
     holdMs: 10_000,
     orphanGraceMs: 30_000,
     warmSpares: 1,
+    rebalance: { threshold: 0.2, movesPerHour: 60 },
     componentHostPackageName: 'component-host',
     nodePackages: [],
     componentPackages: [],
@@ -99,7 +107,17 @@ export function nodeOf(
   processes: ObservedProcess[] = [],
   more: Partial<ObservedNode> = {},
 ): ObservedNode {
-  return { name, state: 'ready', lastSeenMs: 0, problem: null, packages: [], processes, ...more };
+  return {
+    name,
+    state: 'ready',
+    lastSeenMs: 0,
+    problem: null,
+    packages: [],
+    processes,
+    pressure: [],
+    flapping: false,
+    ...more,
+  };
 }
 
 export interface World {
@@ -108,6 +126,10 @@ export interface World {
   nodes: Map<string, ObservedNode>;
   failures: Map<string, Failure>;
   restarts: Record<string, string>;
+  maintenance: Record<string, NodeMaintenance>;
+  rollouts: Record<string, Rollout>;
+  movesLeft: number;
+  managerId: string | null;
   nowMs: number;
   deadAfterMs: number;
 }
@@ -119,13 +141,18 @@ export function worldOf(settings: ClusterSettings, catalog: CatalogEntry[], node
     nodes: new Map(nodes.map(node => [node.name, node])),
     failures: new Map(),
     restarts: {},
+    maintenance: {},
+    rollouts: {},
+    movesLeft: 0,
+    managerId: null,
     nowMs: 0,
     deadAfterMs: 15_000,
   };
 }
 
 export function planOf(world: World): Plan {
-  return plan({ ...world, observed: [...world.nodes.values()] });
+  const now = new Date(1_800_000_000_000 + world.nowMs).toISOString();
+  return plan({ ...world, now, observed: [...world.nodes.values()] });
 }
 
 /** The settingsId that a slot shall have. */

@@ -101,7 +101,7 @@ describe('node manager', function () {
     await lost.close();
     const seen = await until(
       () => client.status(),
-      status => status.nodes[2]!.state === 'unreachable',
+      status => status.nodes[2]!.state === 'dead',
     );
     assert.match(seen.nodes[2]!.problem ?? '', /HF_NODE_UNREACHABLE/);
     await until(

@@ -83,7 +83,7 @@ const worlds = fc
       ...packageNames.flatMap(name => [known(name, '1.0.0'), known(name, '2.0.0')]),
     ];
     const nodes = [...nodeNames, 'gone'].map(name =>
-      nodeOf(name, [], made.down.includes(name) ? { state: 'unreachable' } : {}),
+      nodeOf(name, [], made.down.includes(name) ? { state: 'suspect' } : {}),
     );
     const world = worldOf(settings, catalog, nodes);
     made.processes.forEach((item, index) => {

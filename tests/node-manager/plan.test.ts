@@ -173,7 +173,7 @@ describe('plan', () => {
     it('counts copies on a node that does not answer until it is given up, then starts them elsewhere', () => {
       const made = world([instance('one', { instances: 3 })]);
       converge(made);
-      made.nodes.set('c', { ...made.nodes.get('c')!, state: 'unreachable', lastSeenMs: made.nowMs });
+      made.nodes.set('c', { ...made.nodes.get('c')!, state: 'suspect', lastSeenMs: made.nowMs });
       const waiting = planOf(made);
       assert.deepEqual(waiting.actions, []);
       assert.equal(waiting.dueInMs, made.deadAfterMs);
@@ -189,7 +189,7 @@ describe('plan', () => {
       const made = world([instance('one', { instances: 3 })]);
       converge(made);
       const away = made.nodes.get('c')!;
-      made.nodes.set('c', { ...away, state: 'unreachable', lastSeenMs: -1e9 });
+      made.nodes.set('c', { ...away, state: 'dead', lastSeenMs: -1e9 });
       converge(made);
       const back = away.processes.map(process => ({ ...process, healthySinceMs: made.nowMs }));
       made.nodes.set('c', { ...away, processes: back });
