@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import {
   isRunning,
   processesWithEnvironment,
@@ -84,6 +85,8 @@ describe('process table', () => {
     const [text] = (await once(parent.stdout, 'data')) as [Buffer];
     const pid = Number(text.toString());
     const identity = processIdentity(pid)!;
+    // Until then it is a shell, which may take notice of its child's death after all.
+    await until('the parent is no shell any more', () => /^sleep$/m.test(commandOf(parent.pid!)));
     process.kill(pid, 'SIGKILL');
     await until('it is a zombie', () => processFacts(pid)?.zombie === true);
     assert.doesNotThrow(() => process.kill(pid, 0), 'the kernel still knows the pid');
@@ -126,3 +129,7 @@ describe('process table', () => {
     assert.deepEqual(processesWithEnvironment('HOLDFAST_TEST_MARK', mark.slice(0, -1)), []);
   });
 });
+
+function commandOf(pid: number): string {
+  return readFileSync(`/proc/${pid}/comm`, 'utf8');
+}
