@@ -7,6 +7,7 @@ import { cpus, loadavg, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { median, percentile, row, tableHead } from './measure.ts';
+import { agentsScenario } from './scenarios/agents.ts';
 import { claims } from './scenarios/claims.ts';
 import { deploy } from './scenarios/deploy.ts';
 import { failover } from './scenarios/failover.ts';
@@ -17,7 +18,7 @@ import { renewals } from './scenarios/renewals.ts';
 import { start } from './scenarios/start.ts';
 import { vanish } from './scenarios/vanish.ts';
 
-const scenarios = [start, deploy, failover, vanish, move, claims, renewals, lookup, memory];
+const scenarios = [start, deploy, failover, vanish, move, claims, renewals, lookup, memory, agentsScenario];
 const { values, positionals } = parseArgs({
   options: { runs: { type: 'string', default: '5' } },
   allowPositionals: true,

@@ -31,6 +31,8 @@ export interface FakeNode {
   onStore: () => void;
   /** Throws to refuse any mutation. */
   onMutation: () => void;
+  /** It accepts requests and never answers. */
+  hangs: boolean;
   /** Ends a process and tells. */
   crash(processId: string): void;
   listen(): Promise<void>;
@@ -69,6 +71,7 @@ export function createFakeNode(name: string, secret: string): FakeNode {
     stores: [],
     onStore: () => {},
     onMutation: () => {},
+    hangs: false,
     crash(processId) {
       node.processes = node.processes.filter(process => process.processId !== processId);
       emit('process');
@@ -136,6 +139,7 @@ export function createFakeNode(name: string, secret: string): FakeNode {
 
   function routes(app: Api): void {
     app.addHook('preHandler', async request => {
+      if (node.hangs) await new Promise(() => {});
       if (request.method === 'GET') return;
       node.marks.push(request.headers[LEADER_HEADER] as string | undefined);
       node.onMutation();
