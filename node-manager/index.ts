@@ -41,3 +41,5 @@ export { nextAttemptMs, step, type LeadershipEvent, type LeadershipState } from 
 export { decideSettings, sha256Of, type FileFacts, type SettingsDecision } from './settings/decision.ts';
 export { asPlainJson, setPackageVersion } from './settings/edit.ts';
 export { packageProblems } from './settings/package-checks.ts';
+export { createNotes, type Note, type Notes } from './cluster/notes.ts';
+export { createLocks, type Locks } from './leadership/locks.ts';

@@ -20,12 +20,13 @@ import {
 import { createEventStream } from './api/event-stream.ts';
 import { fastifyLogger } from './api/fastify-logger.ts';
 import { createMetrics } from './api/metrics.ts';
-import { createOperations, RESTARTS_NOTE, type MasterOperations } from './api/operations.ts';
+import { createOperations, type MasterOperations } from './api/operations.ts';
 import { masterRoutes } from './api/routes.ts';
 import { createDeployment } from './cluster/deployment.ts';
 import {
-  changeNote,
+  changeDocument,
   clusterNote,
+  createNotes,
   type ClusterNote,
   type LeaderNote,
   type RestartsNote,
@@ -36,6 +37,7 @@ import { createReconciler } from './cluster/reconciler.ts';
 import { createKeyOperations } from './keys/key-operations.ts';
 import { createRebalancer } from './keys/rebalancer.ts';
 import { createLeadership } from './leadership/leadership.ts';
+import { createLocks } from './leadership/locks.ts';
 import { packageProblems } from './settings/package-checks.ts';
 import { createLastSettings } from './settings/last-settings.ts';
 import { createSettingsKeeper } from './settings/settings-keeper.ts';
@@ -79,7 +81,6 @@ export function createNodeManager(context: ManagerContext, system: System): Node
   const settingsFile = options.settingsFile === undefined ? null : resolve(options.settingsFile);
   let identity: ClusterNote | null = null;
   let leader: LeaderNote | null = null;
-  let restarts: RestartsNote = {};
   let api: Api | null = null;
   let uri: string | null = null;
   let observedOnce = false;
@@ -101,6 +102,15 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     onChange: fence => void onLeadership(fence),
   });
   const leads = () => identity !== null && leadership.fence() !== null;
+
+  function assertLeading(): void {
+    if (leadership.fence() === null) throw new HoldfastError('HF_NOT_LEADER', 'leadership was lost');
+  }
+  const notes = createNotes({ documents, log, assertLeading });
+  const restarts = notes.open<RestartsNote>('restarts', {}, () => {
+    if (started) reconciler.request('a restart was asked for');
+  });
+  const locks = createLocks(leases, context.processId, options.leaseTtlMs);
 
   /** Put on every mutation; a manager that does not lead must not send one. */
   function mark(): LeaderMark {
@@ -155,7 +165,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     settings,
     observer,
     catalog,
-    restarts: () => restarts,
+    restarts: restarts.current,
     leads,
     deposed: () => leadership.deposed(),
     deadAfterMs: options.deadAfterMs,
@@ -169,7 +179,8 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     observer,
     catalog,
     settings,
-    restarts: () => restarts,
+    locks,
+    restarts: restarts.current,
     request: reason => reconciler.request(reason),
     onEvent,
   });
@@ -202,7 +213,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     deployment,
     keys,
     events,
-    restarts: () => restarts,
+    restarts,
     leads,
     leader: () => leader,
   });
@@ -247,7 +258,8 @@ export function createNodeManager(context: ManagerContext, system: System): Node
       address: uri ?? '',
       fence: String(fence),
     };
-    await changeNote<LeaderNote>(documents, 'leader', () => note);
+    await changeDocument<LeaderNote>(documents, 'leader', () => note);
+    await notes.refresh();
     await settings.reconcile();
     reconciler.request('this manager leads now');
   }
@@ -258,10 +270,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
       identity = await clusterNote(documents, cluster.clusterName, system);
       stops.push(
         documents.watch('leader', document => (leader = JSON.parse(document.content) as LeaderNote)),
-        documents.watch(RESTARTS_NOTE, document => {
-          restarts = JSON.parse(document.content) as RestartsNote;
-          reconciler.request('a restart was asked for');
-        }),
+        () => notes.stop(),
       );
       api = await createApi({
         title: 'Holdfast master API',

@@ -15,7 +15,7 @@ import {
   type System,
 } from '#core';
 import type { Deployment } from '../cluster/deployment.ts';
-import { changeNote, type LeaderNote, type RestartsNote } from '../cluster/notes.ts';
+import type { LeaderNote, Note, RestartsNote } from '../cluster/notes.ts';
 import type { Observer } from '../cluster/observer.ts';
 import type { PackageCatalog } from '../cluster/package-catalog.ts';
 import type { Reconciler } from '../cluster/reconciler.ts';
@@ -31,8 +31,6 @@ import {
   resourceInfo,
   routerUris,
 } from './status.ts';
-
-export const RESTARTS_NOTE = 'restarts';
 
 export interface MasterOperations {
   readonly uploadBytesMax: number;
@@ -72,14 +70,14 @@ export interface OperationsDeps {
   deployment: Deployment;
   keys: KeyOperations;
   events: EventStream;
-  restarts: () => RestartsNote;
+  restarts: Note<RestartsNote>;
   leads: () => boolean;
   leader: () => LeaderNote | null;
 }
 
 export function createOperations(deps: OperationsDeps): MasterOperations {
   const { system, cluster, settings, observer, catalog, reconciler, deployment, events } = deps;
-  const { directory, documents } = cluster.coordination;
+  const { directory } = cluster.coordination;
 
   function requireSettings(): CurrentSettings {
     const current = settings.current();
@@ -142,7 +140,7 @@ export function createOperations(deps: OperationsDeps): MasterOperations {
     packages() {
       const current = settings.current();
       return current
-        ? masterPackages(current.settings, catalog.entries(), observer.nodes(), deps.restarts())
+        ? masterPackages(current.settings, catalog.entries(), observer.nodes(), deps.restarts.current())
         : [];
     },
     hosts: () => masterHosts(observer.nodes()),
@@ -166,10 +164,7 @@ export function createOperations(deps: OperationsDeps): MasterOperations {
         throw new HoldfastError('HF_NOT_FOUND', `there is no instance ${instanceId}`);
       }
       const nonce = system.random.id(8);
-      await changeNote<RestartsNote>(documents, RESTARTS_NOTE, present => ({
-        ...present,
-        [instanceId]: nonce,
-      }));
+      await deps.restarts.change(present => ({ ...present, [instanceId]: nonce }));
       events.send({ type: 'restart', at: isoTime(system.clock), instanceId });
       return { instanceId, restart: nonce };
     },

@@ -8,6 +8,7 @@ import { resolvePackage, versionsOf } from '../planning/catalog.ts';
 import { desiredInstances, MANAGER_PACKAGE } from '../planning/desired.ts';
 import { sha256Of } from '../settings/decision.ts';
 import { setPackageVersion } from '../settings/edit.ts';
+import type { Locks } from '../leadership/locks.ts';
 import type { SettingsKeeper } from '../settings/settings-keeper.ts';
 import type { Observer } from './observer.ts';
 import type { PackageCatalog } from './package-catalog.ts';
@@ -27,6 +28,7 @@ export function createDeployment(options: {
   observer: Observer;
   catalog: PackageCatalog;
   settings: SettingsKeeper;
+  locks: Locks;
   restarts: () => Readonly<Record<string, string>>;
   request: (reason: string) => void;
   onEvent: (event: ApiEvent) => void;
@@ -34,9 +36,9 @@ export function createDeployment(options: {
   const { system, observer, catalog, settings } = options;
   let turn: Promise<unknown> = Promise.resolve();
 
-  /** One at a time: two uploads of the same version with different bytes must not both find it unknown. */
+  /** One at a time in the whole cluster: two uploads of the same version with different bytes must not both find it unknown. */
   function inTurn<Result>(task: () => Promise<Result>): Promise<Result> {
-    const result = turn.then(task);
+    const result = turn.then(() => options.locks.hold('packages', task));
     turn = result.catch(() => {}); // the caller hears of it; the next one goes on
     return result;
   }
