@@ -6,6 +6,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { createMasterClient, createNodeClient, type MasterClient, type NodeClient } from '#client';
 import { DEFAULTS, HoldfastError } from '#core';
+import { commandActor } from './actor.ts';
 
 export const STATE_FOLDER = '.holdfast';
 
@@ -43,10 +44,11 @@ export async function connectToCluster(cwd: string, options: ConnectOptions): Pr
       `--uri is "${uri}", expected the URI of a master, like http://127.0.0.1:7777`,
     );
   }
+  const actor = commandActor();
   return {
-    master: createMasterClient({ uri, token }),
+    master: createMasterClient({ uri, token, actor }),
     routerUri: file?.routerUri ?? null,
-    node: nodeUri => createNodeClient({ uri: nodeUri, token }),
+    node: nodeUri => createNodeClient({ uri: nodeUri, token, actor }),
   };
 }
 

@@ -3,7 +3,7 @@
  * error body throws that error; what does not answer at all throws HF_NODE_UNREACHABLE, which names the URI and why.
  */
 import { openAsBlob } from 'node:fs';
-import { fromErrorBody, HoldfastError } from '#core';
+import { ACTOR_HEADER, fromErrorBody, HoldfastError } from '#core';
 
 export interface ConnectionOptions {
   /** Base URI, `http://host:port`. A trailing slash is ignored. */
@@ -12,6 +12,8 @@ export interface ConnectionOptions {
   token: string;
   /** Deadline of a call, milliseconds. Default 10,000. */
   timeoutMs?: number;
+  /** For whom the calls are made, as records of changes shall name them: `ada@laptop`. ASCII. */
+  actor?: string;
 }
 
 /** A ZIP: its bytes, or a file that is streamed. */
@@ -56,6 +58,7 @@ export function createConnection(
     const headers: Record<string, string> = {
       accept: 'application/json',
       authorization: `Bearer ${options.token}`,
+      ...(options.actor === undefined ? {} : { [ACTOR_HEADER]: options.actor }),
       ...options.extraHeaders?.(method),
       ...call.headers,
     };

@@ -232,7 +232,7 @@ export interface StoredSettings {
   text: string;
   /** ISO 8601 UTC. */
   updatedAt: string;
-  /** `file` or `api`. */
+  /** `file`, or who asked by the API: `api`, `api: ada@laptop (admin)`, `undo: …`, `restore: …`, `rollback`. */
   updatedBy: string;
   /** SHA-256 (hex) of the settings file when it last agreed with this; tells an edited file from an old one. */
   fileSha256: string | null;

@@ -36,6 +36,9 @@ export interface LeaderMark {
 
 export const LEADER_HEADER = 'x-holdfast-leader';
 
+/** For whom a caller of an API acts, in its own words; recorded with changes. */
+export const ACTOR_HEADER = 'x-holdfast-actor';
+
 export function formatLeaderMark(mark: LeaderMark): string {
   return `${mark.clusterId}:${mark.incarnation}:${mark.fence}`;
 }

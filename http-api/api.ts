@@ -107,6 +107,7 @@ function build(options: ApiOptions): FastifyInstance {
     },
   });
 
+  app.decorateRequest('scope', null);
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
     // What is not there needs no right, but strangers shall not even learn that.
@@ -145,6 +146,7 @@ function build(options: ApiOptions): FastifyInstance {
         `this needs a token with the scope ${needed}; yours has ${scope}`,
       );
     }
+    request.scope = scope;
   }
 }
 

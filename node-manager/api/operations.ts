@@ -49,10 +49,11 @@ export interface MasterOperations {
     cursor?: string;
     instance?: string;
   }): Promise<{ resources: ResourceInfo[]; cursor: string | null }>;
-  upload(zip: Buffer, makeCurrent: boolean): Promise<MasterUpload>;
+  /** `by`: who asked, as records show it (`actorOf`). */
+  upload(zip: Buffer, makeCurrent: boolean, by: string): Promise<MasterUpload>;
   removePackage(packageName: string, version: string | null): Promise<void>;
   settings(): CurrentSettings;
-  putSettings(text: string, ifMatch: string | null): Promise<CurrentSettings>;
+  putSettings(text: string, ifMatch: string | null, by: string): Promise<CurrentSettings>;
   restart(instanceId: string): Promise<{ instanceId: string; restart: string }>;
   readonly keys: KeyOperations;
   attachEvents(request: FastifyRequest, reply: FastifyReply): void;
@@ -156,7 +157,7 @@ export function createOperations(deps: OperationsDeps): MasterOperations {
     upload: deployment.upload,
     removePackage: deployment.remove,
     settings: requireSettings,
-    putSettings: (text, ifMatch) => settings.put(text, ifMatch, 'api'),
+    putSettings: settings.put,
     keys: deps.keys,
     async restart(instanceId) {
       const { settings: current } = requireSettings();

@@ -2,7 +2,7 @@
 import type { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { HoldfastError, LIMITS } from '#core';
-import { acceptUploads, UPLOAD_TYPES, withUpload } from '#http-api';
+import { acceptUploads, actorOf, UPLOAD_TYPES, withUpload } from '#http-api';
 import { asPlainJson } from '../settings/edit.ts';
 import type { KeyName } from '../keys/key-operations.ts';
 import type { MasterOperations } from './operations.ts';
@@ -89,7 +89,7 @@ async function packageRoutes(app: FastifyInstance, operations: MasterOperations)
   const upload = (makeCurrent: boolean) => async (request: FastifyRequest, reply: FastifyReply) => {
     const outcome = await withUpload(request, reply, async zip => {
       operations.assertLeading();
-      return operations.upload(await readAll(zip, uploadBytesMax), makeCurrent);
+      return operations.upload(await readAll(zip, uploadBytesMax), makeCurrent, actorOf(request));
     });
     if (outcome.settingsEtag !== null) reply.header('etag', outcome.settingsEtag);
     return reply.code(outcome.created ? 201 : 200).send(outcome);
@@ -163,7 +163,8 @@ function settingsRoutes(app: FastifyInstance, operations: MasterOperations): voi
     async (request, reply) => {
       operations.assertLeading();
       const body = typeof request.body === 'string' ? request.body : '';
-      return answer(reply, await operations.putSettings(body, request.headers['if-match'] ?? null));
+      const ifMatch = request.headers['if-match'] ?? null;
+      return answer(reply, await operations.putSettings(body, ifMatch, actorOf(request)));
     },
   );
 }

@@ -16,9 +16,10 @@ import type { PackageCatalog } from './package-catalog.ts';
 export interface Deployment {
   /**
    * @param makeCurrent also sets the version in the settings of all instances that use the package
+   * @param by who asked, for the record
    * @throws HoldfastError what the first node answers; HF_PACKAGE_CONFLICT; HF_NODE_UNREACHABLE when no node answers
    */
-  upload(zip: Buffer, makeCurrent: boolean): Promise<MasterUpload>;
+  upload(zip: Buffer, makeCurrent: boolean, by: string): Promise<MasterUpload>;
   /** @throws HoldfastError HF_PACKAGE_NOT_FOUND, HF_PACKAGE_IN_USE */
   remove(packageName: string, version: string | null): Promise<void>;
 }
@@ -43,7 +44,7 @@ export function createDeployment(options: {
     return result;
   }
 
-  async function upload(zip: Buffer, makeCurrent: boolean): Promise<MasterUpload> {
+  async function upload(zip: Buffer, makeCurrent: boolean, by: string): Promise<MasterUpload> {
     const current = requireSettings();
     await observer.refresh({ packages: true });
     await catalog.refresh(current.settings, observer.nodes());
@@ -75,7 +76,7 @@ export function createDeployment(options: {
     tell('package', { packageName: info.packageName, packageVersion: info.packageVersion, created });
     const nodes = await push(zip, info, makeCurrent);
     await catalog.refresh(current.settings, observer.nodes());
-    const rolled = makeCurrent ? await setVersion(info) : { instances: [], etag: null };
+    const rolled = makeCurrent ? await setVersion(info, by) : { instances: [], etag: null };
     options.request(`${info.packageName} ${info.packageVersion} was uploaded`);
     return { created, package: info, nodes, instances: rolled.instances, settingsEtag: rolled.etag };
   }
@@ -123,13 +124,16 @@ export function createDeployment(options: {
     return Object.fromEntries(outcomes);
   }
 
-  async function setVersion(info: PackageInfo): Promise<{ instances: string[]; etag: string | null }> {
+  async function setVersion(
+    info: PackageInfo,
+    by: string,
+  ): Promise<{ instances: string[]; etag: string | null }> {
     for (let attempt = 0; attempt < 5; attempt++) {
       const { text, etag } = requireSettings();
       const edited = setPackageVersion(text, info.packageName, info.packageVersion);
       if (edited.text === text) return { instances: edited.instances, etag: null };
       try {
-        const next = await settings.put(edited.text, etag, 'api');
+        const next = await settings.put(edited.text, etag, by);
         return { instances: edited.instances, etag: next.etag };
       } catch (error) {
         if (!(error instanceof HoldfastError) || error.code !== 'HF_SETTINGS_CONFLICT') throw error;
@@ -217,7 +221,7 @@ export function createDeployment(options: {
   }
 
   return {
-    upload: (zip, makeCurrent) => inTurn(() => upload(zip, makeCurrent)),
+    upload: (zip, makeCurrent, by) => inTurn(() => upload(zip, makeCurrent, by)),
     remove: (packageName, version) => inTurn(() => remove(packageName, version)),
   };
 }

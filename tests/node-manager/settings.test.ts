@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { rm, writeFile } from 'node:fs/promises';
+import { createMasterClient } from '#client';
 import { settingsEtag, SETTINGS_DOCUMENT, type StoredSettings } from '#core';
 import { sha256Of } from '#node-manager';
 import { createCluster, secret, until, type Cluster, type RunningManager } from './running-manager.ts';
@@ -102,6 +103,13 @@ describe('settings of a running manager', function () {
       assert.deepEqual(await running.client.settings(), { text, etag: outcome.etag });
       assert.equal((await stored()).fileSha256, sha256Of(text));
       assert.equal((await running.client.status()).settings?.updatedBy, 'api');
+    });
+
+    it('records for whom it was sent, as told, with the scope of the token', async () => {
+      const { uri } = running.client;
+      const ada = createMasterClient({ uri, token: secret, actor: 'ada@laptop' });
+      await ada.putSettings(textWith({ syncIntervalMs: 20_500 }));
+      assert.equal((await ada.status()).settings?.updatedBy, 'api: ada@laptop (admin)');
     });
 
     it('answers 412 when If-Match names an older document, and takes * and none', async () => {
