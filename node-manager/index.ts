@@ -34,6 +34,7 @@ export {
   parseSettingsId,
   type DesiredInstance,
 } from './planning/desired.ts';
+export type { DesiredRevision } from './planning/revision.ts';
 export { resolvePackage, versionsOf } from './planning/catalog.ts';
 export { chooseReplacements, type RollingSlot } from './planning/rolling.ts';
 export { nextFailure } from './planning/failures.ts';

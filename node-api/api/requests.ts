@@ -38,6 +38,7 @@ export const StartSchema = object({
   settings,
   messagePublisher: object({ packageName: name, packageVersion: version, settings }, ['packageName']),
   version,
+  hostVersion: { ...version, description: 'Version of the host package that the component runs in.' },
   env: {
     type: 'object',
     additionalProperties: false,

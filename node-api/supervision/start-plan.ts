@@ -55,7 +55,7 @@ export async function planStart(
     const base = { role: 'host', package: wanted, hostPackage: wanted, publisher: null } as const;
     return { ...base, instanceId, configuration: null, redact: secrets.redact };
   }
-  const hostPackage = await findHostPackage(packages, hostPackageName);
+  const hostPackage = await findHostPackage(packages, hostPackageName, request.hostVersion);
   const publisher = request.messagePublisher
     ? await findPackage(
         packages,
@@ -152,8 +152,13 @@ function findPackage(
   return packages.verifyOne(name, packages.get(name, version).packageVersion);
 }
 
-async function findHostPackage(packages: PackageStore, name: string): Promise<StoredPackage> {
-  const found = currentPackage(packages, name);
+/** The version asked for, or the current one. */
+async function findHostPackage(
+  packages: PackageStore,
+  name: string,
+  version: string | undefined,
+): Promise<StoredPackage> {
+  const found = version === undefined ? currentPackage(packages, name) : packages.get(name, version);
   if (!found) {
     throw new HoldfastError(
       'HF_PACKAGE_NOT_FOUND',
@@ -177,7 +182,7 @@ export function currentPackage(packages: PackageStore, name: string): StoredPack
 
 /** An unconfigured host would drop these without a word. */
 function refuseConfiguration(packageName: string, request: StartProcessRequest): void {
-  for (const name of ['settings', 'messagePublisher', 'env'] as const) {
+  for (const name of ['settings', 'messagePublisher', 'env', 'hostVersion'] as const) {
     if (request[name] !== undefined && Object.keys(request[name]).length > 0) {
       throw settingsProblem(
         `$.${name}`,

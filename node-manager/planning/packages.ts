@@ -5,6 +5,7 @@
 import { desiredHostPackage, type DesiredInstance } from './desired.ts';
 import { resolvePackage } from './catalog.ts';
 import type { Action, CatalogEntry, ObservedNode, PlanInput } from './model.ts';
+import type { RevisionPackages } from './revision.ts';
 import { earliest } from './rolling.ts';
 
 export interface PackagePlan {
@@ -12,9 +13,9 @@ export interface PackagePlan {
   nodeProblems: Record<string, string[]>;
   dueInMs: number | null;
   /** Ids of the uploads of this plan that a start on the node has to wait for. */
-  needsOf(node: string, instance: DesiredInstance): string[];
-  /** Why the instance cannot start there, as far as packages go. */
-  unfit(node: string, instance: DesiredInstance): string | null;
+  needsOf(node: string, packages: RevisionPackages): string[];
+  /** Why a copy that needs them cannot start there, as far as packages go. */
+  unfit(node: string, packages: RevisionPackages): string | null;
 }
 
 interface Needed {
@@ -32,9 +33,13 @@ export function planPackages(input: PlanInput, desired: readonly DesiredInstance
     const { found } = resolvePackage(catalog, reference.name, reference.version);
     if (found) need(found, 'it is among nodePackages', false);
   }
-  for (const { settings: instance, packages } of desired) {
-    if (packages) need(packages.component, `${instance.id} runs it`, false);
-    if (packages?.publisher) need(packages.publisher, `${instance.id} publishes with it`, false);
+  for (const { settings: instance, packages, previous } of desired) {
+    for (const used of [packages, previous?.packages]) {
+      if (!used) continue;
+      if (used.host) need(used.host, `${instance.id} runs in it`, false);
+      need(used.component, `${instance.id} runs it`, false);
+      if (used.publisher) need(used.publisher, `${instance.id} publishes with it`, false);
+    }
   }
 
   const inSettings = new Set(settings.nodeServers.map(node => node.networkName));
@@ -51,12 +56,12 @@ export function planPackages(input: PlanInput, desired: readonly DesiredInstance
     actions,
     nodeProblems,
     dueInMs,
-    needsOf: (node, instance) =>
-      requirements(instance)
+    needsOf: (node, used) =>
+      requirements(used)
         .map(entry => idOf(node, entry))
         .filter(id => planned.has(id)),
-    unfit: (node, instance) => {
-      for (const entry of requirements(instance)) {
+    unfit: (node, used) => {
+      for (const entry of requirements(used)) {
         const reason = blocked.get(idOf(node, entry));
         if (reason !== undefined) return `cannot get ${entry.packageName} ${entry.packageVersion}: ${reason}`;
       }
@@ -69,10 +74,8 @@ export function planPackages(input: PlanInput, desired: readonly DesiredInstance
     if (!needed.has(key)) needed.set(key, { entry, reason, makeCurrent });
   }
 
-  function requirements({ packages }: DesiredInstance): CatalogEntry[] {
-    return [host, packages?.component, packages?.publisher].filter(
-      entry => entry !== null && entry !== undefined,
-    );
+  function requirements(used: RevisionPackages): CatalogEntry[] {
+    return [used.host, used.component, used.publisher].filter(entry => entry !== null);
   }
 
   function planFor(node: ObservedNode, { entry, makeCurrent, reason }: Needed): void {

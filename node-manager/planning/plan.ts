@@ -142,7 +142,7 @@ export function plan(input: PlanInput): Plan {
       return false;
     }
     const { node } = outcome;
-    const uploads = packages.needsOf(node.name, instance);
+    const uploads = packages.needsOf(node.name, instance.packages!);
     if (replaced) {
       const ended = stop(replaced, reason, uploads);
       if (ended.length === 0) {
@@ -186,7 +186,7 @@ export function plan(input: PlanInput): Plan {
       if (failure?.node === node.name && failure.code === 'HF_CAPACITY' && failure.retryAtMs > nowMs) {
         return `refused it: ${failure.message}`;
       }
-      return packages.unfit(node.name, instance);
+      return packages.unfit(node.name, instance.packages!);
     }
   }
 

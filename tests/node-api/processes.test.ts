@@ -138,6 +138,21 @@ describe('node API: processes', () => {
     assert.deepEqual(await agent.processes(), []);
   });
 
+  it('runs a component in the version of the host package that is asked for, or in the current one', async () => {
+    await agent.upload(hostPackage('2.0.0'));
+    const remove = (version: string) =>
+      agent.call('DELETE', `/api/node/packages/component-host?version=${version}`);
+    const started = await agent.start('worker', { settingsId: 'jobs/0/1', hostVersion: '2.0.0' });
+    assert.equal(started.status, 201, JSON.stringify(started.body));
+    assert.equal((await remove('2.0.0')).status, 409, 'it runs from 2.0.0');
+    assert.equal((await agent.start('worker', { settingsId: 'jobs/1/1' })).status, 201);
+    assert.equal((await agent.start('worker', { hostVersion: '3.0.0' })).status, 404);
+    const host = await agent.start('component-host', { hostVersion: '2.0.0' });
+    assert.equal(host.status, 422, 'a host runs in nothing');
+    await agent.kill('worker/kill');
+    assert.equal((await remove('2.0.0')).status, 204);
+  });
+
   it('starts one process for many equal requests at once, and refuses other words under the same id', async () => {
     const request = { settingsId: 'jobs/0/1', settings: { greeting: 'a' } };
     const answers = await Promise.all(Array.from({ length: 8 }, () => agent.start('worker', request)));
