@@ -14,6 +14,8 @@ export const STATE_FOLDER = '.holdfast';
 export interface ClusterFile {
   clusterName: string;
   masterUri: string;
+  /** Where all node managers answer; `up` keeps it up to date. Absent in files of earlier releases. */
+  managers?: string[];
   routerUri: string;
   nodes: { networkName: string; nodeApiUri: string }[];
   settingsFile: string;
@@ -37,7 +39,10 @@ export async function connectToCluster(cwd: string, options: ConnectOptions): Pr
   const stateRoot = await findStateRoot(cwd);
   const file = stateRoot ? await readClusterFile(stateRoot) : null;
   const token = await readToken(tokenPathOf(stateRoot, options));
-  const uri = options.uri ?? file?.masterUri ?? `http://127.0.0.1:${DEFAULTS.masterPort}`;
+  const uri =
+    options.uri ??
+    (file && (await firstThatAnswers(file, token))) ??
+    `http://127.0.0.1:${DEFAULTS.masterPort}`;
   if (!/^https?:\/\/[^/]+/.test(uri)) {
     throw new HoldfastError(
       'HF_USAGE',
@@ -50,6 +55,14 @@ export async function connectToCluster(cwd: string, options: ConnectOptions): Pr
     routerUri: file?.routerUri ?? null,
     node: nodeUri => createNodeClient({ uri: nodeUri, token, actor }),
   };
+}
+
+/** Any manager will do: it knows who leads. With none that answers, the error names the first. */
+async function firstThatAnswers({ masterUri, managers = [] }: ClusterFile, token: string): Promise<string> {
+  const known = [...new Set([masterUri, ...managers])];
+  if (known.length === 1) return masterUri;
+  const answers = await Promise.all(known.map(uri => createMasterClient({ uri, token }).ready()));
+  return known[answers.indexOf(true)] ?? masterUri;
 }
 
 /** The token file that the options or the nearest state folder name. @throws HoldfastError HF_USAGE if there is none */

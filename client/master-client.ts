@@ -9,7 +9,8 @@ import type {
   PlanAction,
   ResourceInfo,
 } from '#core';
-import { createConnection, path, zipBody, type ConnectionOptions, type Zip } from './http.ts';
+import { path, zipBody, type ConnectionOptions, type Zip } from './http.ts';
+import { createLeaderConnection } from './leader-connection.ts';
 import { readEvents } from './server-sent-events.ts';
 
 /** One version of a package as the master knows it. */
@@ -104,14 +105,19 @@ const syncTimeoutMs = 120_000;
 /** A key leaves its host when its requests are through, or their time is. */
 const keyTimeoutMs = 20_000;
 
-/** Every call has a deadline and throws HoldfastError: the master's own, or HF_NODE_UNREACHABLE. */
+/**
+ * Every call has a deadline and throws HoldfastError: the master's own, or HF_NODE_UNREACHABLE. What a manager that stands by refuses
+ * is sent to the leader that it names.
+ */
 export function createMasterClient(options: ConnectionOptions): MasterClient {
-  const connection = createConnection(options);
+  const connection = createLeaderConnection(options);
   const { json, send, read } = connection;
   const master = (...segments: string[]) => path('api', 'master', ...segments);
 
   return {
-    uri: connection.uri,
+    get uri() {
+      return connection.uri;
+    },
     status: () => json('GET', master()),
     nodes: () => json('GET', master('nodes')),
     instances: () => json('GET', master('instances')),

@@ -41,6 +41,8 @@ export interface NodeClient {
   coordination(options?: CallDeadline): Promise<NodeCoordination>;
   /** Makes this store the node's; refused (HF_WRONG_STATE) when it belongs to another one. Needs the scope `admin`. */
   assignCoordination(address: RedisAddress, options?: CallDeadline): Promise<NodeStore>;
+  /** Makes the node refuse leaders that are older than the one whose mark this client puts on its calls. */
+  announceLeader(options?: CallDeadline): Promise<void>;
   processStats(packageName?: string): Promise<ProcessStats[]>;
   /** Live processes; with `all` those that ended, too. */
   processes(options?: { all?: boolean; packageName?: string } & CallDeadline): Promise<ProcessInfo[]>;
@@ -99,6 +101,7 @@ export function createNodeClient(options: NodeClientOptions): NodeClient {
     coordination: deadline => json('GET', node('coordination'), { ...deadline }),
     assignCoordination: (address, deadline) =>
       json('PUT', node('coordination'), { json: address, ...deadline }),
+    announceLeader: deadline => json('PUT', node('leader'), { ...deadline }),
     processStats: packageName =>
       json(
         'GET',

@@ -11,8 +11,6 @@ import {
   type HostLaunch,
   type HostStatus,
   type InstanceId,
-  type JobRunRequest,
-  type JobRunStatus,
   type MessagePublisher,
   type System,
 } from '#core';
@@ -23,8 +21,6 @@ import type { DataPlane, Serving } from './data-plane.ts';
 import { createEnvironment } from './environment.ts';
 import { foreign, mustHave } from './foreign.ts';
 import type { PartRunner } from './lifecycle.ts';
-import { createHealthRecord } from './health.ts';
-import { startJob, waitingFor, type Job } from './job.ts';
 import { loadComponent, loadPublisher, type LoadedComponent, type LoadedPublisher } from './loader.ts';
 import type { Part } from './machine.ts';
 import type { HostLogger } from './log.ts';
@@ -40,8 +36,6 @@ export interface WorkloadOptions {
   log: HostLogger;
   hostUri: () => string;
   startWatchdog?: StartWatchdog;
-  /** Ends the process at once, where it is the host's alone. */
-  endProcess?: (reason: string) => void;
   /** Loads what answers the router; called when a component that answers HTTP starts. */
   dataPlane: () => Promise<DataPlane>;
   /** Health or the number of owned keys changed. */
@@ -54,7 +48,7 @@ export class Workload implements PartRunner {
   #profile: Profile | null = null;
   #component: LoadedComponent | null = null;
   #publisher: LoadedPublisher | null = null;
-  readonly #health = createHealthRecord();
+  #health: HostStatus['health'] = { ready: true };
 
   #runningPublisher: MessagePublisher | null = null;
   #coordination: Coordination | null = null;
@@ -64,8 +58,6 @@ export class Workload implements PartRunner {
   #guard: OwnershipGuard | null = null;
   #watchdog: Watchdog | null = null;
   #calls: Calls | null = null;
-  /** Once in the life of this process: another start does not run it again. */
-  #job: Job | null = null;
 
   constructor(options: WorkloadOptions) {
     this.#options = options;
@@ -84,12 +76,7 @@ export class Workload implements PartRunner {
     return this.#runningPublisher?.state ?? 'stopped';
   }
   get health(): HostStatus['health'] {
-    return this.#health.now;
-  }
-  /** Of the run that the host was configured for; null for what is no job. */
-  get job(): JobRunStatus | null {
-    const request = this.#profile?.job;
-    return this.#job?.status ?? (request ? waitingFor(request) : null);
+    return this.#health;
   }
   get ownedKeys(): number {
     return this.#guard?.ownedKeys ?? 0;
@@ -194,12 +181,6 @@ export class Workload implements PartRunner {
     await this.#guard?.letGo();
   }
 
-  /** What the agent's checks say of the component. */
-  checked(verdict: { ok: boolean; message?: string }): void {
-    this.#health.checked(verdict);
-    this.#tellHealth();
-  }
-
   /** For the end of the process: nothing is served from here on, whatever still runs. */
   abort(): void {
     this.#guard?.abort();
@@ -234,7 +215,7 @@ export class Workload implements PartRunner {
     const log = this.#options.log.child({ package: component.manifest.packageName });
     const subscriptions = createSubscriptions();
     this.#subscriptions = subscriptions;
-    this.#health.begin(this.#profile!.awaitsCheck === true);
+    this.#health = { ready: true };
     const calls = await this.#createCalls();
     const context = createComponentContext({
       launch,
@@ -245,15 +226,10 @@ export class Workload implements PartRunner {
       coordination: this.#coordination!,
       resource: (instanceId, key) => calls.resource(instanceId, key),
       subscribe: (messageType, options) => subscriptions.add(messageType, options),
-      reportHealth: health => {
-        this.#health.reported(health);
-        this.#tellHealth();
-      },
+      reportHealth: health => this.#reportHealth(health),
     });
     const running = await foreign('create of the component', async () => component.create(context));
     mustHave(running, ['start', 'stop'], component.manifest.packageName);
-    if (this.#profile!.job)
-      mustHave(running, ['run'], `${component.manifest.packageName}, configured as a job,`);
     this.#runningComponent = running;
     if (running.fetch || running.openResource) this.#dataPlane = await this.#options.dataPlane();
     await foreign('start of the component', () => running.start(signal));
@@ -298,7 +274,7 @@ export class Workload implements PartRunner {
         processId: launch.processId,
         nodeName: launch.nodeName,
         address: hostUri(),
-        ownsResources: component.openResource !== undefined && !profile.job,
+        ownsResources: component.openResource !== undefined,
         capacity: profile.capacity,
         ttlMs: profile.sessionTtlMs,
       },
@@ -317,31 +293,13 @@ export class Workload implements PartRunner {
     this.#guard = guard;
     this.#watchdog = watchdog;
     await guard.start();
-    if (!this.#health.now.ready) guard.setReady(false);
+    if (!this.#health.ready) guard.setReady(false);
     if (component.openResource) this.#calls!.startAlarms();
-    if (profile.job) this.#job ??= this.#startJob(component, profile, profile.job);
-  }
-
-  #startJob(component: Component, profile: Profile, request: JobRunRequest): Job {
-    const { system, launch, log, onChange, endProcess } = this.#options;
-    return startJob({
-      system,
-      log,
-      leases: this.#coordination!.leases,
-      run: component.run!.bind(component),
-      request,
-      instanceId: profile.instanceId,
-      holder: launch.processId,
-      leaseTtlMs: profile.sessionTtlMs,
-      onChange,
-      endProcess: reason => endProcess?.(reason),
-    });
   }
 
   async #closeSession(signal: AbortSignal): Promise<void> {
     const guard = this.#guard;
     try {
-      await this.#job?.stop(signal);
       await this.#calls?.stopAlarms();
       await guard?.drain(signal);
       // Answers of components that own nothing are not the guard's to count.
@@ -361,8 +319,12 @@ export class Workload implements PartRunner {
     return startWatchdog?.({ system, log }) ?? null;
   }
 
-  #tellHealth(): void {
-    this.#guard?.setReady(this.#health.now.ready);
+  #reportHealth(health: HostStatus['health']): void {
+    this.#health = {
+      ready: health.ready,
+      ...(health.message ? { message: health.message.slice(0, 500) } : {}),
+    };
+    this.#guard?.setReady(health.ready);
     this.#options.onChange();
   }
 }

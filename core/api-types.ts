@@ -1,5 +1,5 @@
 /** What travels over the HTTP APIs. Types only; the contract is docs/api.md. All times are ISO 8601 UTC. */
-import type { HostState, HostStatus, JobRunStatus } from './host-protocol.ts';
+import type { HostState, HostStatus } from './host-protocol.ts';
 import type { Manifest } from './manifest/schema.ts';
 import type { HealthSettings } from './settings/model.ts';
 
@@ -86,9 +86,7 @@ export interface ProcessInfo {
   /** How often this entry was restarted after a crash. */
   restarts: number;
   /** The host's own view, null until its hello. */
-  host: Pick<HostStatus, 'state' | 'health' | 'ownedKeys' | 'errors' | 'publisher'> | null;
-  /** What its host said last of the run of a job; stays when the process has ended. Left out for what is no job. */
-  job?: JobRunStatus;
+  host: Pick<HostStatus, 'state' | 'health' | 'ownedKeys' | 'errors' | 'publisher' | 'job'> | null;
   /** How and why the last operating-system process ended, null if none did. */
   lastExit: { code: number | null; signal: string | null; reason: string; at: string } | null;
 }
@@ -224,6 +222,8 @@ export interface MasterStatus {
   version: string;
   leader: { processId: string; nodeName: string; fence: string } | null;
   isLeader: boolean;
+  /** Those that run, as this one knows them, with where they answer. */
+  managers: { processId: string; nodeName: string; address: string; leads: boolean }[];
   settings: { etag: string; updatedAt: string; updatedBy: string } | null;
   /** The document that was refused last, if the running one is older. */
   settingsError: { at: string; source: string; message: string; problems: unknown[] } | null;

@@ -44,3 +44,4 @@ export { asPlainJson, setPackageVersion } from './settings/edit.ts';
 export { packageProblems } from './settings/package-checks.ts';
 export { createNotes, type Note, type Notes } from './cluster/notes.ts';
 export { createLocks, type Locks } from './leadership/locks.ts';
+export { advertisedUri } from './leadership/address.ts';

@@ -36,8 +36,10 @@ import { createPackageCatalog } from './cluster/package-catalog.ts';
 import { createReconciler } from './cluster/reconciler.ts';
 import { createKeyOperations } from './keys/key-operations.ts';
 import { createRebalancer } from './keys/rebalancer.ts';
+import { advertisedUri } from './leadership/address.ts';
 import { createLeadership } from './leadership/leadership.ts';
 import { createLocks } from './leadership/locks.ts';
+import { createMembership } from './leadership/membership.ts';
 import { packageProblems } from './settings/package-checks.ts';
 import { createLastSettings } from './settings/last-settings.ts';
 import { createSettingsKeeper } from './settings/settings-keeper.ts';
@@ -73,6 +75,8 @@ export type ManagerContext = Pick<
 export type NodeManager = Component & { uri(): string | null };
 
 const version = '1.0.0';
+/** How long a manager that vanished is still listed, in times to live of the leader lease. */
+const memberTtls = 3;
 
 export function createNodeManager(context: ManagerContext, system: System): NodeManager {
   const { settings: options, cluster, log } = context;
@@ -81,6 +85,8 @@ export function createNodeManager(context: ManagerContext, system: System): Node
   const settingsFile = options.settingsFile === undefined ? null : resolve(options.settingsFile);
   let identity: ClusterNote | null = null;
   let leader: LeaderNote | null = null;
+  /** The fence under which everything has been read again: only then does this manager act. */
+  let actingFence: bigint | null = null;
   let api: Api | null = null;
   let uri: string | null = null;
   let observedOnce = false;
@@ -101,7 +107,21 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     ttlMs: options.leaseTtlMs,
     onChange: fence => void onLeadership(fence),
   });
-  const leads = () => identity !== null && leadership.fence() !== null;
+  function leads(): boolean {
+    const fence = leadership.fence();
+    return fence !== null && fence === actingFence;
+  }
+  const membership = createMembership({
+    leases,
+    system,
+    log,
+    ttlMs: memberTtls * options.leaseTtlMs,
+    self() {
+      const address = ownAddress();
+      return address === null ? null : { processId: context.processId, nodeName: context.nodeName, address };
+    },
+  });
+  const ownAddress = () => advertisedUri(uri, context.nodeName, settings.current()?.settings ?? null);
 
   function assertLeading(): void {
     if (leadership.fence() === null) throw new HoldfastError('HF_NOT_LEADER', 'leadership was lost');
@@ -115,7 +135,9 @@ export function createNodeManager(context: ManagerContext, system: System): Node
   /** Put on every mutation; a manager that does not lead must not send one. */
   function mark(): LeaderMark {
     const fence = leadership.fence();
-    if (fence === null || !identity) throw new HoldfastError('HF_NOT_LEADER', 'leadership was lost');
+    if (fence === null || fence !== actingFence || !identity) {
+      throw new HoldfastError('HF_NOT_LEADER', 'this manager does not lead, or is still taking over');
+    }
     return { ...identity, fence: fence as Fence };
   }
 
@@ -127,6 +149,8 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     deadAfterMs: options.deadAfterMs,
     store: cluster.address,
     leader: mark,
+    leads,
+    deposed: () => leadership.deposed(),
     onChange: reason => reconciler.request(reason),
     onEvent,
   });
@@ -155,7 +179,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
         observer.nodes().flatMap(node => node.packages),
       ),
     ],
-    mayWrite: leads,
+    mayWrite: () => leadership.fence() !== null,
     last: createLastSettings(resolve(context.dataDirectory, 'last-settings.json'), log),
     onChange: onSettings,
   });
@@ -215,7 +239,13 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     events,
     restarts,
     leads,
-    leader: () => leader,
+    // The note of one that does not lead any more is of no use to anybody.
+    leader: () => (leader?.processId === leadership.holder() ? leader : null),
+    managers: () =>
+      membership.members().map(member => ({
+        ...member,
+        leads: leads() ? member.processId === context.processId : member.processId === leadership.holder(),
+      })),
   });
 
   function onSettings(): void {
@@ -239,35 +269,46 @@ export function createNodeManager(context: ManagerContext, system: System): Node
       processId: context.processId,
       leading: fence !== null,
     });
-    if (fence === null) return;
-    reconciler.begin();
-    if (!started) return;
+    if (fence !== null && started) await takeOver(fence);
+  }
+
+  /** What an earlier leader began is finished from what is written, so everything is read again before anything is done. */
+  async function takeOver(fence: bigint): Promise<void> {
     try {
-      await takeOver(fence);
+      identity = await clusterNote(documents, cluster.clusterName, system);
+      await notes.refresh();
+      await settings.reconcile();
+      await noteLeader(fence, identity.incarnation);
     } catch (error) {
       // The lease is of no use to a leader who cannot reach the store; whoever can takes it next.
       log.error({ error: String(error) }, 'taking over failed');
-      leadership.deposed();
+      if (leadership.fence() === fence) leadership.deposed();
+      return;
     }
+    if (leadership.fence() !== fence) return;
+    actingFence = fence;
+    reconciler.begin();
+    reconciler.request('this manager leads now');
   }
 
-  async function takeOver(fence: bigint): Promise<void> {
-    const note = {
+  async function noteLeader(fence: bigint, incarnation: string): Promise<void> {
+    const note: LeaderNote = {
       processId: context.processId,
       nodeName: context.nodeName,
-      address: uri ?? '',
+      address: ownAddress() ?? uri ?? '',
       fence: String(fence),
+      incarnation,
     };
-    await changeDocument<LeaderNote>(documents, 'leader', () => note);
-    await notes.refresh();
-    await settings.reconcile();
-    reconciler.request('this manager leads now');
+    await changeDocument<LeaderNote>(documents, 'leader', present => {
+      assertLeading();
+      const newer = present?.incarnation === incarnation && BigInt(present.fence) > fence;
+      return newer ? null : note;
+    });
   }
 
   return {
     uri: () => uri,
     async start() {
-      identity = await clusterNote(documents, cluster.clusterName, system);
       stops.push(
         documents.watch('leader', document => (leader = JSON.parse(document.content) as LeaderNote)),
         () => notes.stop(),
@@ -282,6 +323,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
         metrics: () => metrics.text(operations.status()),
       });
       uri = await listen(api, options);
+      membership.start();
       await leadership.start();
       await settings.reconcile();
       started = true;
@@ -300,6 +342,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
       await reconciler.stop();
       observer.stop();
       await leadership.stop();
+      await membership.stop();
       events.close();
       await api?.close();
       api = null;

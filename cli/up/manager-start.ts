@@ -2,10 +2,15 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { NodeClient } from '#client';
-import { HoldfastError, type ClusterSettings, type ProcessInfo, type StartProcessRequest } from '#core';
+import {
+  HoldfastError,
+  managerAddress,
+  type ClusterSettings,
+  type ProcessInfo,
+  type StartProcessRequest,
+} from '#core';
 import type { PackedPackage } from '../pack/pack.ts';
 import { systemPackages } from './built-in.ts';
-import { managerAddress } from './plan.ts';
 
 /**
  * Idempotent: a manager that runs with the same package and settings is answered instead of a second one.
@@ -21,7 +26,7 @@ export async function startManager(options: {
   const { node, packages, settings, settingsFile } = options;
   await Promise.all(systemPackages.map(name => upload(node, packageNamed(packages, name))));
   const { manifest, sha256 } = packageNamed(packages, 'node-manager');
-  const request = managerRequest(settings, settingsFile);
+  const request = managerRequest(settings, settingsFile, new URL(node.uri).hostname);
   const generation = createHash('sha256')
     .update(JSON.stringify([request, sha256]))
     .digest('hex')
@@ -37,7 +42,11 @@ export async function startManager(options: {
 const tireless = { maxAttempts: 1_000, windowMs: 60_000, backoffMs: 200, backoffMaxMs: 10_000 };
 
 /** A manager as the settings declare it; they need not. Pure. */
-export function managerRequest(settings: ClusterSettings, settingsFile: string | null): StartProcessRequest {
+export function managerRequest(
+  settings: ClusterSettings,
+  settingsFile: string | null,
+  networkIp: string,
+): StartProcessRequest {
   const declared = settings.componentInstances.find(instance => instance.packageName === 'node-manager');
   const memoryMb = declared?.resources.memoryMb ?? null;
   return {
@@ -45,7 +54,7 @@ export function managerRequest(settings: ClusterSettings, settingsFile: string |
     settings: {
       ...declared?.settings,
       ...(settingsFile === null ? {} : { settingsFile }),
-      ...managerAddress(settings),
+      ...managerAddress(settings, networkIp),
     },
     restart: declared?.restart ?? tireless,
     ...(declared ? { env: declared.env } : {}),

@@ -1,5 +1,12 @@
 /** What `up` is going to run, derived from the settings. Pure. */
-import { DEFAULTS, HoldfastError, type ClusterSettings, type NodeSettings } from '#core';
+import {
+  DEFAULTS,
+  HoldfastError,
+  isLoopback,
+  managerAddress,
+  type ClusterSettings,
+  type NodeSettings,
+} from '#core';
 
 export interface Address {
   host: string;
@@ -35,18 +42,12 @@ export function planUp(settings: ClusterSettings): UpPlan {
   const routers = settings.componentInstances.filter(instance => instance.packageName === 'router');
   return {
     nodes,
-    master: managerAddress(settings),
+    master: managerAddress(settings, null),
     routers:
       routers.length > 0
         ? routers.map(router => configuredAddress(router.settings, DEFAULTS.routerPort))
         : [configuredAddress(undefined, DEFAULTS.routerPort)],
   };
-}
-
-/** Where the master API listens. */
-export function managerAddress(settings: ClusterSettings): Address {
-  const manager = settings.componentInstances.find(instance => instance.packageName === 'node-manager');
-  return configuredAddress(manager?.settings, DEFAULTS.masterPort);
 }
 
 /**
@@ -57,8 +58,8 @@ export function masterUriOn(
   settings: ClusterSettings,
   { nodeUri, local }: { nodeUri: string; local: boolean },
 ): string {
-  const { host, port } = managerAddress(settings);
   const node = addressOf(nodeUri).host;
+  const { host, port } = managerAddress(settings, node);
   if (host === '0.0.0.0' || host === '::') return uriOf({ host: node, port });
   if (local || !isLoopback(host)) return uriOf({ host, port });
   const index = settings.componentInstances.findIndex(instance => instance.packageName === 'node-manager');
@@ -97,8 +98,4 @@ function configuredAddress(settings: Record<string, unknown> | undefined, defaul
     host: typeof settings?.host === 'string' ? settings.host : '127.0.0.1',
     port: typeof settings?.port === 'number' ? settings.port : defaultPort,
   };
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127(?:\.[0-9]{1,3}){3}$/.test(host);
 }

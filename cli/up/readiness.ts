@@ -64,13 +64,21 @@ export function waitForRouter(routerUri: string, waiting: Waiting): Promise<bool
   }, waiting);
 }
 
-/** Says when the settings file is refused, and when it is good again, until the signal aborts. */
-export async function followSettings(
+/**
+ * Until the signal aborts: says when the settings file is refused and when it is good again, and notes where the managers are.
+ */
+export async function followCluster(
   master: MasterClient,
-  options: { system: System; signal: AbortSignal; say: (text: string) => void },
+  options: {
+    system: System;
+    signal: AbortSignal;
+    say: (text: string) => void;
+    noteManagers: (uris: string[]) => Promise<void>;
+  },
 ): Promise<void> {
   const { say, signal, system } = options;
   let last: string | null = null;
+  let noted = JSON.stringify([master.uri]);
   while (!signal.aborted) {
     const status = await master.status().catch(() => null); // away for a moment
     const message: string | null = status ? (status.settingsError?.message ?? null) : last;
@@ -82,6 +90,11 @@ export async function followSettings(
       );
     }
     last = message;
+    const managers = status?.managers.map(({ address }) => address) ?? [];
+    if (managers.length > 0 && JSON.stringify(managers) !== noted) {
+      await options.noteManagers(managers);
+      noted = JSON.stringify(managers);
+    }
     await system.timers.sleep(settingsPollMs, signal).catch(() => {}); // aborted: the loop ends
   }
 }

@@ -28,7 +28,7 @@ import { dropOutdated, startManager } from './manager-start.ts';
 import { neededPorts, planUp, uriOf, type UpPlan } from './plan.ts';
 import { checkPorts } from './ports.ts';
 import { showProgress } from './progress.ts';
-import { followSettings, waitForInstances, waitForMaster, waitForRouter } from './readiness.ts';
+import { followCluster, waitForInstances, waitForMaster, waitForRouter } from './readiness.ts';
 import { openState, type State } from './state.ts';
 import { describeCluster } from './summary.ts';
 
@@ -89,7 +89,9 @@ export async function up(options: UpOptions, environment: Environment): Promise<
           ),
     );
     const master = createMasterClient({ uri: file.masterUri, token: state.token });
-    await followSettings(master, { system, signal: interruptions.asked, say });
+    const noteManagers = (managers: string[]) =>
+      writeFileDurably(clusterFilePath(state.root), `${JSON.stringify({ ...file, managers }, null, 2)}\n`);
+    await followCluster(master, { system, signal: interruptions.asked, say, noteManagers });
   } catch (error) {
     if (!interruptions.asked.aborted) throw error;
   } finally {
@@ -185,6 +187,7 @@ async function bringUp(start: Start, agents: Agents): Promise<ClusterFile> {
   const file: ClusterFile = {
     clusterName: settings.clusterName,
     masterUri,
+    managers: [masterUri],
     routerUri,
     nodes: settings.nodeServers.map(({ networkName, nodeApiUri }) => ({ networkName, nodeApiUri })),
     settingsFile,

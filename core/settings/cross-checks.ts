@@ -1,6 +1,7 @@
 /** What a schema cannot say about the settings: names that must be unique or point somewhere, numbers that must fit. Pure. */
 import { jsonPath, type Problem } from '../validation.ts';
 import { coordinationProblems } from './coordination-checks.ts';
+import { managerProblems } from './managers.ts';
 import type { ClusterSettings } from './model.ts';
 import type { ClusterSettingsDocument } from './schema.ts';
 
@@ -47,13 +48,7 @@ export function crossChecks(settings: ClusterSettings, knownPackages: ReadonlySe
     });
   }
   problems.push(...coordinationProblems(settings));
-  if (settings.managers > 1) {
-    problems.push({
-      path: '$.managers',
-      value: settings.managers,
-      expected: '1; more than one manager is not supported yet',
-    });
-  }
+  problems.push(...managerProblems(settings));
   const ids = new Set(settings.componentInstances.map(instance => instance.id));
   const anId = `the id of an instance (${someOf(ids) || 'there is none'})`;
   settings.routes.forEach((route, index) => {

@@ -11,6 +11,7 @@ import { admitLeader } from '../store/leader-fence.ts';
 import type { NodeContext } from './context.ts';
 import { coordinationRoutes } from './coordination.ts';
 import { eventRoutes } from './events.ts';
+import { leaderRoutes } from './leader.ts';
 import { logRoutes } from './logs.ts';
 import { packageRoutes } from './packages.ts';
 import { processRoutes } from './processes.ts';
@@ -25,9 +26,15 @@ export async function nodeRoutes(app: FastifyInstance, context: NodeContext): Pr
     if (readingMethods.has(request.method)) return;
     await admitLeader(context.store, request.headers[LEADER_HEADER]?.toString());
   });
+  // Once more when the body is there: what came slowly may have been overtaken by a newer leader.
+  app.addHook('preHandler', async request => {
+    if (!request.url.startsWith('/api/') || readingMethods.has(request.method)) return;
+    await admitLeader(context.store, request.headers[LEADER_HEADER]?.toString());
+  });
   await acceptUploads(app);
   statsRoutes(app, context);
   coordinationRoutes(app, context);
+  leaderRoutes(app);
   packageRoutes(app, context);
   processRoutes(app, context);
   logRoutes(app, context);

@@ -73,7 +73,9 @@ export interface OperationsDeps {
   events: EventStream;
   restarts: Note<RestartsNote>;
   leads: () => boolean;
+  /** Null while nobody leads, as far as is known. */
   leader: () => LeaderNote | null;
+  managers: () => MasterStatus['managers'];
 }
 
 export function createOperations(deps: OperationsDeps): MasterOperations {
@@ -105,6 +107,7 @@ export function createOperations(deps: OperationsDeps): MasterOperations {
       version: deps.version,
       leader: leader && { processId: leader.processId, nodeName: leader.nodeName, fence: leader.fence },
       isLeader: deps.leads(),
+      managers: deps.managers(),
       settings: current && { etag: current.etag, updatedAt: current.updatedAt, updatedBy: current.updatedBy },
       settingsError: settings.error(),
       warnings: [...settings.warnings(), ...catalog.warnings()],

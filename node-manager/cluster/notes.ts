@@ -19,6 +19,8 @@ export interface LeaderNote {
   nodeName: string;
   address: string;
   fence: string;
+  /** The life of the store that the fence counts in. */
+  incarnation: string;
 }
 
 /** Nonces of asked-for restarts, by instance id. */

@@ -5,6 +5,7 @@
  */
 import { createNodeClient, type NodeClient } from '#client';
 import {
+  formatLeaderMark,
   HoldfastError,
   isoTime,
   type ApiEvent,
@@ -45,6 +46,8 @@ interface Entry {
   inSettings: boolean;
   /** It has the cluster's coordination store, and was connected ever since: it may come back with an empty folder. */
   hasStore: boolean;
+  /** The mark that the node has seen: from then on it refuses older leaders. */
+  announced: string | null;
   /** Looks begun, and the newest of them that has told its result: an older one that ends later says nothing new. */
   begun: number;
   told: number;
@@ -65,6 +68,10 @@ export function createObserver(options: {
   /** Copies on a node that was away longer than this count as new when it returns. */
   deadAfterMs: number;
   leader: () => LeaderMark | null;
+  /** Whether this manager may act. */
+  leads: () => boolean;
+  /** A node has seen a newer leader. */
+  deposed: () => void;
   /** A node said that something changed, or its state did. */
   onChange: (reason: string) => void;
   onEvent: (event: ApiEvent) => void;
@@ -114,6 +121,7 @@ export function createObserver(options: {
       listening: new AbortController(),
       inSettings: true,
       hasStore: false,
+      announced: null,
       begun: 0,
       told: 0,
       retrying: null,
@@ -152,6 +160,7 @@ export function createObserver(options: {
     let seen: { processes: ProcessInfo[]; packages: readonly ObservedPackage[] } | null = null;
     let problem: string | null = null;
     try {
+      await announce(entry);
       const closely = packages || entry.facts.state !== 'ready';
       if (closely || !entry.hasStore) await shareStore(entry);
       const [processes, installed] = await Promise.all([
@@ -187,6 +196,26 @@ export function createObserver(options: {
       else if (state === 'dead') log.error({ node: name, problem }, 'node is given up');
       options.onEvent({ type: 'node', at: isoTime(system.clock), nodeName: name, state, problem });
       options.onChange(`${name} is ${state}`);
+    }
+  }
+
+  /**
+   * Before a leader looks at a node for the first time the node knows its mark. So what is seen cannot be changed any more by what an
+   * earlier leader sent.
+   */
+  async function announce(entry: Entry): Promise<void> {
+    if (!options.leads()) return;
+    try {
+      const mark = options.leader();
+      const text = mark && formatLeaderMark(mark);
+      if (text === null || entry.announced === text) return;
+      await entry.client.announceLeader({ timeoutMs });
+      entry.announced = text;
+    } catch (error) {
+      if (!(error instanceof HoldfastError)) throw error;
+      if (error.code === 'HF_LEADER_STALE') options.deposed();
+      // An agent of an earlier release learns the mark from the first action.
+      else if (error.code !== 'HF_NOT_LEADER' && error.code !== 'HF_NOT_FOUND') throw error;
     }
   }
 

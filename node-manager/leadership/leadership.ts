@@ -1,8 +1,15 @@
-/** Keeps asking for the leader lease and tells when this manager begins and ceases to lead. Decisions: `machine.ts`. */
-import type { LeaseService, Logger, System } from '#core';
+/**
+ * Keeps asking for the leader lease and tells when this manager begins and ceases to lead. Decisions: `machine.ts`. Deadlines are measured on
+ * the steady clock: a machine that was suspended has lost its lease meanwhile, and so has a process that was frozen, because
+ * `fence()` looks at the clock in the very instruction that asks.
+ */
+import { createSteadyClock, type LeaseService, type Logger, type System } from '#core';
 import { following, nextAttemptMs, step, type LeadershipEvent, type LeadershipState } from './machine.ts';
 
 export const LEADER_LEASE = 'node-manager/leader';
+
+/** How long a manager that resigned leaves the lease to others, in times to live. */
+const standBackTtls = 3;
 
 export interface Leadership {
   /** The fence under which this manager leads at this moment, or null. Ask before every effect. */
@@ -13,6 +20,8 @@ export interface Leadership {
   start(): Promise<void>;
   /** A node refused this leader's mark: gives the lease back and asks for a newer one later. */
   deposed(): void;
+  /** Gives the lease back, and lets others have it for a while before it asks again. Resolves when the store knows, or is away. */
+  resign(): Promise<void>;
   /** Releases the lease. Idempotent. */
   stop(): Promise<void>;
 }
@@ -27,9 +36,11 @@ export function createLeadership(options: {
   onChange: (fence: bigint | null) => void;
 }): Leadership {
   const { leases, system, log, holder, ttlMs, onChange } = options;
-  const now = () => system.clock.monotonicMs();
+  const now = createSteadyClock(system.clock);
   let state: LeadershipState = following;
   let stopped = false;
+  /** Grows when the lease is given back: the answer to a renewal that was sent before says nothing any more. */
+  let givenBack = 0;
   let cancelAttempt = () => {};
   let cancelDeadline = () => {};
   let attempt: Promise<void> = Promise.resolve();
@@ -52,16 +63,18 @@ export function createLeadership(options: {
 
   async function ask(): Promise<void> {
     const sentAtMs = now();
+    const asked = givenBack;
     let failed = false;
     try {
       const grant =
         state.kind === 'leading'
           ? await leases.renew(LEADER_LEASE, holder, state.fence, ttlMs)
           : await leases.tryAcquire(LEADER_LEASE, holder, ttlMs);
-      if (stopped) return;
+      if (stopped || asked !== givenBack) return;
       if (grant.acquired) handle({ type: 'granted', fence: grant.fence, sentAtMs });
       else handle({ type: 'refused', holder: grant.holder });
     } catch (error) {
+      if (asked !== givenBack) return;
       failed = true;
       log.warn({ error: String(error) }, 'the leader lease could not be asked for');
       handle({ type: 'failed' });
@@ -74,6 +87,16 @@ export function createLeadership(options: {
     cancelAttempt = system.timers.after(ms, () => {
       attempt = ask();
     });
+  }
+
+  /** Nothing is done under this fence from here on. */
+  function giveBack(type: 'deposed' | 'resigned', askAgainMs: number): Promise<void> {
+    if (state.kind !== 'leading') return Promise.resolve();
+    const { fence } = state;
+    givenBack += 1;
+    handle({ type });
+    schedule(askAgainMs);
+    return release(fence);
   }
 
   async function release(fence: bigint): Promise<void> {
@@ -94,12 +117,8 @@ export function createLeadership(options: {
       attempt = ask();
       await attempt;
     },
-    deposed() {
-      if (state.kind !== 'leading') return;
-      const { fence } = state;
-      handle({ type: 'deposed' });
-      void release(fence);
-    },
+    deposed: () => void giveBack('deposed', ttlMs / 3),
+    resign: () => giveBack('resigned', standBackTtls * ttlMs),
     async stop() {
       if (stopped) return;
       stopped = true;

@@ -2,7 +2,7 @@
  * Whether this manager leads. A leader trusts its lease only until `deadlineMs`, counted on its own monotonic clock from
  * *before* the renewal was sent, less a margin: so it has stopped before the store can give the lease to another.
  *
- *   following --granted--> leading --(deadline passed | refused | deposed)--> following
+ *   following --granted--> leading --(deadline passed | refused | deposed | resigned)--> following
  *                          leading --failed--> leading (it tries again, until the deadline)
  */
 export type LeadershipState =
@@ -17,6 +17,8 @@ export type LeadershipEvent =
   | { type: 'failed' }
   /** A node has seen a newer leader. */
   | { type: 'deposed' }
+  /** It gives the lease back of its own will. */
+  | { type: 'resigned' }
   | { type: 'clock' };
 
 export const following: LeadershipState = { kind: 'following', holder: null };
@@ -36,6 +38,7 @@ export function step(
     case 'refused':
       return { kind: 'following', holder: event.holder };
     case 'deposed':
+    case 'resigned':
       return following;
     case 'failed':
     case 'clock':

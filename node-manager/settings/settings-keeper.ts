@@ -1,5 +1,5 @@
 /**
- * Owns the settings: the document in the store, the file beside it, and what was refused last. Only a leader writes.
+ * Owns the settings: the document in the store, the file beside it, and what was refused last. A leader writes, and a manager whose file was edited.
  *
  * The order of a write by the API is what makes a crash harmless: first the store, still with the hash of the old file;
  * then the file; then its new hash. After a crash in between, the file is either untouched (the store wins and
@@ -73,10 +73,16 @@ export function createSettingsKeeper(options: {
   let error: MasterStatus['settingsError'] = null;
   let fileWarning: string | null = null;
   let failed = false;
+  /** Hash of the file as it was when it last was settled what holds. */
+  let settledFile: string | null = null;
   let turn: Promise<unknown> = Promise.resolve();
 
   const stopFile = file === null ? () => {} : watchFile(file, system, () => void settle());
-  const stopStore = documents.watch(SETTINGS_DOCUMENT, document => adopt(readStored(document)));
+  const stopStore = documents.watch(SETTINGS_DOCUMENT, document => {
+    adopt(readStored(document));
+    // What another manager has changed is written into the file here.
+    if (file !== null && !options.mayWrite()) void settle();
+  });
 
   /** One at a time: two reconciliations, or one and a put, would read each other's half. */
   function inTurn<Result>(task: () => Promise<Result>): Promise<Result> {
@@ -120,21 +126,26 @@ export function createSettingsKeeper(options: {
     if ('refused' in decision && decision.refused) refuse(decision.refused);
     else clearError();
     if (decision.use === 'store') adopt(stored!);
-    if (!options.mayWrite()) return;
-    if (decision.use === 'nothing' && document === null) await restore();
+    if (decision.use === 'nothing' && document === null && options.mayWrite()) await restore();
     if (facts.kind !== 'present') return;
     if (decision.use === 'file') {
+      // An edit is its user's word, whoever leads. Of files that merely differ the leader's holds.
+      if (!options.mayWrite() && facts.sha256 === settledFile) return;
       const next = {
         text: facts.text,
         updatedAt: isoTime(system.clock),
         updatedBy: 'file',
         fileSha256: facts.sha256,
       };
-      await store(next, document);
+      if (!(await store(next, document))) {
+        failed = true; // somebody else was first: looked at again soon
+        return;
+      }
     } else if (decision.use === 'store' && 'writeFile' in decision) {
       if (decision.writeFile) await writeBack(stored!, document);
       else if (decision.noteFile) await store({ ...stored!, fileSha256: facts.sha256 }, document);
-    }
+    } else return;
+    settledFile = decision.use === 'file' ? facts.sha256 : sha256Of(stored!.text);
   }
 
   /** A store that forgot gets back what held: others, like a router that starts, have it from there only. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { parseSettings } from '#core';
 import { managerRequest } from '../../cli/up/manager-start.ts';
 
-const requestOf = (document: Record<string, unknown>) =>
+const requestOf = (document: Record<string, unknown>, networkIp = '127.0.0.1') =>
   managerRequest(
     parseSettings(
       JSON.stringify({
@@ -12,6 +12,7 @@ const requestOf = (document: Record<string, unknown>) =>
       }),
     ).settings,
     '/here/cluster-settings.json',
+    networkIp,
   );
 
 describe('the request that starts the node manager', () => {
@@ -54,5 +55,16 @@ describe('the request that starts the node manager', () => {
       restart: { maxAttempts: 1_000, windowMs: 60_000, backoffMs: 200, backoffMaxMs: 10_000 },
       sessionTtlMs: 5_000,
     });
+  });
+
+  it('lets one of several managers listen where others reach its node, unless the settings say where', () => {
+    const hostOf = (document: Record<string, unknown>, networkIp?: string) =>
+      requestOf(document, networkIp).settings!.host;
+    const declared = [{ id: 'm', packageName: 'node-manager', settings: { host: '0.0.0.0' } }];
+    assert.equal(hostOf({}, '10.0.0.4'), '127.0.0.1');
+    assert.equal(hostOf({ managers: 2 }, '10.0.0.4'), '10.0.0.4');
+    assert.equal(hostOf({ managers: 2 }, '[fd00::4]'), 'fd00::4');
+    assert.equal(hostOf({ managers: 2 }), '127.0.0.1');
+    assert.equal(hostOf({ managers: 2, componentInstances: declared }, '10.0.0.4'), '0.0.0.0');
   });
 });

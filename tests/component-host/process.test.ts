@@ -5,7 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { listenForChannels, type Channel } from '#channel';
 import type { Host } from '#component-host';
-import type { HostConfiguration, HostLaunch, HostStatus, InstanceId } from '#core';
+import type { HostLaunch, HostStatus, InstanceId } from '#core';
 import { configuration, eventually, openWorkspace, routed, type Workspace } from './workspace.ts';
 
 const main = join(import.meta.dirname, '../../component-host/main.ts');
@@ -66,12 +66,11 @@ describe('component host process', function () {
     packageName: string,
     settings = {},
     change: Partial<HostLaunch> = {},
-    given: Partial<HostConfiguration> = {},
   ): Promise<Running & { host: Host; launch: HostLaunch }> {
     const launch = workspace.launch(change);
     const running = spawnHost(`${JSON.stringify(launch)}\n`);
     await eventually(() => hellos.length > 0, 'the hello');
-    await channel.request('configure', configuration(packageName, settings, given));
+    await channel.request('configure', configuration(packageName, settings));
     await channel.request('start', null, { timeoutMs: 20_000 });
     return { ...running, launch, host: { uri: hellos[0]!.status.hostUri } as Host };
   }
@@ -91,24 +90,6 @@ describe('component host process', function () {
     child.kill('SIGTERM');
     assert.deepEqual(await ended, { end: 0, stderr: '' });
     assert.deepEqual(await sessions(), []);
-  });
-
-  it('answers signs of life, and is ready when both its component and the checks of its agent say so', async () => {
-    const { host } = await started('echo', {}, {}, { awaitsCheck: true });
-    const health = async () => (await channel.request<HostStatus>('ping', null)).health;
-    const inDirectory = (ready: boolean) =>
-      eventually(async () => (await sessions())[0]?.ready === ready, `a session that is ready: ${ready}`);
-    assert.deepEqual(await health(), { ready: false, message: 'its health has not been checked yet' });
-    await inDirectory(false);
-    await channel.request('checked', { ok: true });
-    assert.deepEqual(await health(), { ready: true });
-    await inDirectory(true);
-    await routed(workspace, host, '/unready');
-    await channel.request('checked', { ok: false, message: 'it answered 503' });
-    assert.deepEqual(await health(), { ready: false, message: 'told to' });
-    await channel.request('checked', { ok: true });
-    assert.deepEqual(await health(), { ready: false, message: 'told to' });
-    await inDirectory(false);
   });
 
   it('takes the next free port', async () => {
@@ -153,34 +134,6 @@ describe('component host process', function () {
     assert.equal((await ended).end, 1);
     const log = readFileSync(join(launch.hostDirectory, 'host.log'), 'utf8');
     assert.match(log, /unhandledRejection.*nobody listens|nobody listens.*unhandledRejection/);
-  });
-
-  const job = { runId: 'r1', scheduledAt: '2026-01-02T03:04:05.000Z', attempt: 1, timeoutMs: 60_000 };
-  const runs = () => workspace.lines().filter(line => line.startsWith('run '));
-
-  it('runs a job again after the process that ran it was killed, with a higher fence', async () => {
-    const settings = { journal: workspace.journal, does: 'wait' };
-    const first = await started('runner', settings, {}, { job, sessionTtlMs: 1_000 });
-    await eventually(() => runs().length === 1, 'the first run');
-    first.child.kill('SIGKILL');
-    await first.ended;
-    hellos = [];
-    await started('runner', settings, {}, { job: { ...job, attempt: 2 }, sessionTtlMs: 1_000 });
-    await eventually(() => runs().length === 2, 'the second run');
-    const [one, two] = runs().map(line => BigInt(line.split(' ').at(-1)!));
-    assert.ok(one! < two!, `${one} < ${two}`);
-  });
-
-  it('ends itself when a run goes on although it was told that its lease is lost', async () => {
-    const settings = { journal: workspace.journal, does: 'ignore' };
-    const { ended, launch } = await started('runner', settings, {}, { job, sessionTtlMs: 1_000 });
-    await eventually(() => runs().length === 1, 'the run');
-    const { leases } = workspace.coordination;
-    const { fence } = (await leases.inspect('jobs/pool'))!;
-    assert.ok(await leases.release('jobs/pool', launch.processId, fence));
-    const { end, stderr } = await ended;
-    assert.equal(end, 1);
-    assert.match(stderr, /its run r1 goes on although the lease of the job is lost/);
   });
 
   it('leaves its session to its agent when it is killed', async () => {

@@ -152,9 +152,15 @@ describe('node API: packages, statistics and access', () => {
     assert.deepEqual(errorOf(await kill('nonsense')), [400, 'HF_REQUEST_INVALID']);
     const start = await agent.call('PUT', '/api/node/processes/worker/start', {}, leader('c1:i1:6'));
     assert.deepEqual(errorOf(start), [409, 'HF_LEADER_STALE']);
+    // A manager that begins to lead says so before it does anything else.
+    const announce = (mark: object) => agent.call('PUT', '/api/node/leader', undefined, { ...mark });
+    assert.equal((await announce(leader('c1:i1:8'))).status, 204);
+    assert.deepEqual(errorOf(await kill('c1:i1:7')), [409, 'HF_LEADER_STALE']);
+    assert.deepEqual(errorOf(await announce(leader('c1:i1:7'))), [409, 'HF_LEADER_STALE']);
+    assert.deepEqual(errorOf(await announce({})), [400, 'HF_REQUEST_INVALID']);
     await agent.agent.close({ stopHosts: true });
     agent = await workplace.agent();
-    assert.deepEqual(errorOf(await kill('c1:i1:6')), [409, 'HF_LEADER_STALE']);
+    assert.deepEqual(errorOf(await kill('c1:i1:7')), [409, 'HF_LEADER_STALE']);
     assert.equal((await kill('c1:i2:1')).status, 200);
     assert.deepEqual(errorOf(await kill('c1:i1:9')), [409, 'HF_LEADER_STALE']);
     assert.equal((await agent.call('PUT', '/api/node/processes/kill')).status, 200);

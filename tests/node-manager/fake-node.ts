@@ -176,6 +176,7 @@ export function createFakeNode(name: string, secret: string): FakeNode {
         return reply.code(204).send();
       },
     );
+    app.put('/api/node/leader', async (_request, reply) => reply.code(204).send());
     app.put('/api/node/coordination', async ({ body }) => {
       node.onStore();
       node.stores.push(body);

@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { nextAttemptMs, step, type LeadershipEvent, type LeadershipState } from '#node-manager';
+import {
+  advertisedUri,
+  nextAttemptMs,
+  step,
+  type LeadershipEvent,
+  type LeadershipState,
+} from '#node-manager';
 
 const ttlMs = 3_000;
 const states: LeadershipState[] = [
@@ -12,6 +18,7 @@ const expected: Record<LeadershipEvent['type'], [string, string]> = {
   refused: ['following', 'following'],
   failed: ['following', 'leading'],
   deposed: ['following', 'following'],
+  resigned: ['following', 'following'],
   clock: ['following', 'leading'],
 };
 
@@ -22,6 +29,7 @@ describe('leadership', () => {
       { type: 'refused', holder: 'x' },
       { type: 'failed' },
       { type: 'deposed' },
+      { type: 'resigned' },
       { type: 'clock' },
     ];
     for (const event of events) {
@@ -63,5 +71,26 @@ describe('leadership', () => {
         },
       ),
     );
+  });
+});
+
+describe('the address of a manager', () => {
+  const settings = {
+    nodeServers: [
+      { networkName: 'a', networkIp: '10.0.0.4' },
+      { networkName: 'b', networkIp: 'fd00::4' },
+    ],
+  } as never;
+
+  it('is what it listens on, or the address of its node when it listens on all', () => {
+    assert.equal(advertisedUri('http://127.0.0.1:7777', 'a', settings), 'http://127.0.0.1:7777');
+    assert.equal(advertisedUri('http://0.0.0.0:7777', 'a', settings), 'http://10.0.0.4:7777');
+    assert.equal(advertisedUri('http://[::]:7777', 'b', settings), 'http://[fd00::4]:7777');
+  });
+
+  it('is not known before it listens, and while the settings do not say where its node is', () => {
+    assert.equal(advertisedUri(null, 'a', settings), null);
+    assert.equal(advertisedUri('http://0.0.0.0:7777', 'a', null), null);
+    assert.equal(advertisedUri('http://0.0.0.0:7777', 'c', settings), null);
   });
 });

@@ -4,7 +4,14 @@ import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createMasterClient, type MasterClient } from '#client';
-import { createSystem, type ClusterSettingsDocument, type CoordinationAddress } from '#core';
+import {
+  createSystem,
+  HoldfastError,
+  type ClusterSettingsDocument,
+  type Coordination,
+  type CoordinationAddress,
+  type System,
+} from '#core';
 import { createNodeManager, type ManagerSettings, type NodeManager } from '#node-manager';
 import { createInMemoryCoordination, type InMemoryCoordination } from '../support/in-memory-coordination.ts';
 import { createFakeNode, type FakeNode } from './fake-node.ts';
@@ -23,7 +30,7 @@ export interface Cluster {
   /** The document that `start` writes at first. */
   document: ClusterSettingsDocument;
   start(
-    options?: { processId?: string; withFile?: boolean } & Partial<ManagerSettings>,
+    options?: { processId?: string; withFile?: boolean; system?: System } & Partial<ManagerSettings>,
   ): Promise<RunningManager>;
   /** Replaces the settings file by rename, as editors do. */
   replaceFile(content: string): Promise<void>;
@@ -34,6 +41,8 @@ export interface Cluster {
 export interface RunningManager {
   manager: NodeManager;
   client: MasterClient;
+  /** Whether this manager is cut off from the store; others are not. */
+  cutFromStore(cut: boolean): void;
   stop(): Promise<void>;
 }
 
@@ -47,7 +56,6 @@ export async function createCluster(
   await Promise.all(nodes.map(node => node.listen()));
   const settingsFile = join(directory, 'cluster-settings.json');
   const running = new Set<RunningManager>();
-  const system = createSystem();
   const cluster: Cluster = {
     nodes,
     coordination,
@@ -59,18 +67,20 @@ export async function createCluster(
       nodeServers: nodes.map(node => ({ networkName: node.name, nodeApiUri: node.uri() })),
       ...more,
     },
-    async start({ processId = 'manager-1', withFile = true, ...settings } = {}) {
+    async start({ processId = 'manager-1', withFile = true, system = createSystem(), ...settings } = {}) {
       if (withFile && !(await exists(settingsFile))) {
         await writeFile(settingsFile, JSON.stringify(cluster.document, null, 2));
       }
+      const link = cuttable(coordination);
       const manager = createNodeManager(
         {
           processId,
           nodeName: 'node-1',
           log: silentLogger,
-          dataDirectory: join(directory, 'data'),
+          // Managers on machines of their own.
+          dataDirectory: join(directory, processId === 'manager-1' ? 'data' : `data-${processId}`),
           reportHealth: () => {},
-          cluster: { clusterName: 'test', secret, coordination, address: cluster.address },
+          cluster: { clusterName: 'test', secret, coordination: link.coordination, address: cluster.address },
           settings: {
             ...(withFile ? { settingsFile } : {}),
             host: '127.0.0.1',
@@ -92,6 +102,7 @@ export async function createCluster(
       const entry: RunningManager = {
         manager,
         client: createMasterClient({ uri: manager.uri()!, token: secret }),
+        cutFromStore: link.cut,
         async stop() {
           running.delete(entry);
           await manager.stop(new AbortController().signal);
@@ -113,6 +124,47 @@ export async function createCluster(
     },
   };
   return cluster;
+}
+
+/** One manager's link to the store. While it is cut every call is refused, and nothing is told. */
+function cuttable(store: Coordination): { coordination: Coordination; cut(value: boolean): void } {
+  let isCut = false;
+  const missed = new Map<(news: unknown) => void, unknown>();
+  const guard = <Part extends object>(part: Part): Part =>
+    new Proxy(part, {
+      get(target, name) {
+        const member: unknown = Reflect.get(target, name);
+        if (typeof member !== 'function') return member;
+        return (...args: unknown[]) => {
+          if (name === 'watch') {
+            const told = args.at(-1) as (news: unknown) => void;
+            // As a real one: after a gap it tells how things are now.
+            const listener = (news: unknown) => void (isCut ? missed.set(told, news) : told(news));
+            return Reflect.apply(member, target, [...args.slice(0, -1), listener]) as unknown;
+          }
+          if (isCut) {
+            return Promise.reject(
+              new HoldfastError('HF_COORDINATION_UNAVAILABLE', 'this manager is cut off'),
+            );
+          }
+          return Reflect.apply(member, target, args) as unknown;
+        };
+      },
+    });
+  return {
+    coordination: {
+      leases: guard(store.leases),
+      directory: guard(store.directory),
+      documents: guard(store.documents),
+      close: async () => {},
+    },
+    cut(value) {
+      isCut = value;
+      if (isCut) return;
+      for (const [told, news] of missed) told(news);
+      missed.clear();
+    },
+  };
 }
 
 /** Asks until the answer satisfies, and returns it; fails with what was seen last. */

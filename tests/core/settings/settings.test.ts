@@ -185,7 +185,27 @@ describe('settings', () => {
         top({ coordination: { kind: 'redis', urls: [] } }),
         { path: '$.coordination.urls', expected: 'at least one URL' },
       ],
-      ['too many managers', top({ managers: 2 }), { path: '$.managers', value: 2, expected: '1;' }],
+      ['too many managers', top({ managers: 4 }), { path: '$.managers', value: 4, expected: 'at most 3' }],
+      [
+        'several managers on several machines that only their own would reach',
+        document => {
+          Object.assign(document, {
+            managers: 2,
+            nodeServers: [
+              { networkName: 'a', nodeApiUri: 'http://10.0.0.4:5100' },
+              { networkName: 'b', nodeApiUri: 'http://10.0.0.5:5100' },
+            ],
+            componentPackages: [{ name: 'node-manager', version: '1.0.0' }],
+            componentInstances: [{ id: 'm', packageName: 'node-manager', settings: { host: 'localhost' } }],
+            routes: [],
+          });
+        },
+        {
+          path: '$.componentInstances[0].settings.host',
+          value: 'localhost',
+          expected: 'an address that other machines reach',
+        },
+      ],
       [
         'another protocol',
         node({ nodeApiUri: 'ftp://x' }),

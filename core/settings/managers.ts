@@ -1,0 +1,41 @@
+/** Where node managers listen. One that others must reach, because it may have to lead, listens on its node's address unless told otherwise. Pure. */
+import { DEFAULTS } from '../limits.ts';
+import { jsonPath, type Problem } from '../validation.ts';
+import type { ClusterSettings } from './model.ts';
+
+const managerPackage = 'node-manager';
+
+/** @param networkIp the address of its node; null: any, on the machine where the cluster is started */
+export function managerAddress(
+  settings: Pick<ClusterSettings, 'managers' | 'componentInstances'>,
+  networkIp: string | null,
+): { host: string; port: number } {
+  const declared = settings.componentInstances.find(instance => instance.packageName === managerPackage);
+  const { host, port } = declared?.settings ?? {};
+  const address = networkIp?.replace(/^\[|\]$/g, '') ?? '127.0.0.1';
+  const reached = settings.managers > 1 && !isLoopback(address);
+  return {
+    host: typeof host === 'string' ? host : reached ? address : '127.0.0.1',
+    port: typeof port === 'number' ? port : DEFAULTS.masterPort,
+  };
+}
+
+export function managerProblems(settings: ClusterSettings): Problem[] {
+  const index = settings.componentInstances.findIndex(instance => instance.packageName === managerPackage);
+  const host = settings.componentInstances[index]?.settings.host;
+  const machines = new Set(settings.nodeServers.map(node => node.networkIp));
+  if (settings.managers === 1 || machines.size === 1 || typeof host !== 'string' || !isLoopback(host)) {
+    return [];
+  }
+  return [
+    {
+      path: jsonPath(['componentInstances', index, 'settings', 'host']),
+      value: host,
+      expected: `an address that other machines reach, because one of ${settings.managers} managers may lead from any: "0.0.0.0", or none (then each listens on the networkIp of its node)`,
+    },
+  ];
+}
+
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(?:\.[0-9]{1,3}){3}$/.test(host);
+}
