@@ -50,7 +50,6 @@ describe('the command line', function () {
       'new',
       'node',
       'pack',
-      'settings',
       'status',
       'token',
       'up',

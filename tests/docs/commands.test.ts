@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { projectRoot, until } from '../support/cluster.ts';
 import { skipLoudly } from '../support/skip-loudly.ts';
+import { stepByStep } from '../support/step-by-step.ts';
 
 const guides = ['README.md', 'docs/component-author.md', 'docs/operator.md'];
 /** The default ports, which the documentation names. */
@@ -67,7 +68,7 @@ function listens(port: number): Promise<boolean> {
 
 describe('documentation', function () {
   this.timeout(180_000);
-  this.bail(true);
+  stepByStep();
   let directory: string;
   let starter: ChildProcess | undefined;
   let output = '';

@@ -5,12 +5,13 @@ import { createMachines, type MachineCluster } from '../support/machines.ts';
 import { lacksNetworks, type Machine } from '../support/netns.ts';
 import { hasRedis } from '../support/redis-server.ts';
 import { skipLoudly } from '../support/skip-loudly.ts';
+import { stepByStep } from '../support/step-by-step.ts';
 
 const ttlMs = 2_000;
 
 describe('three machines on Redis', function () {
   this.timeout(120_000);
-  this.bail(true);
+  stepByStep();
   let cluster: MachineCluster;
   let m1: Machine;
   let m2: Machine;

@@ -7,6 +7,7 @@ import { holdfast, startCluster, until, type Cluster } from '../support/cluster.
 import { ledgerPackage, startLedgerClients, type LedgerView } from '../support/ledger.ts';
 import { hasRedis } from '../support/redis-server.ts';
 import { skipLoudly } from '../support/skip-loudly.ts';
+import { stepByStep } from '../support/step-by-step.ts';
 
 /** What `move` answers. */
 interface MoveOutcome {
@@ -22,7 +23,7 @@ const root = '/api/master/resources';
 for (const coordination of ['embedded', 'redis'] as const) {
   describe(`keys moved by hand (${coordination})`, function () {
     this.timeout(120_000);
-    this.bail(true);
+    stepByStep();
     let cluster: Cluster;
 
     before(async function () {

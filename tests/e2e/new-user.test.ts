@@ -9,6 +9,7 @@ import { isRunning, processIdentity, type MasterInstance } from '#core';
 import { startCluster, until, type Cluster } from '../support/cluster.ts';
 import { makeKeeperPackage } from '../support/make-package.ts';
 import { startLoad } from '../support/load.ts';
+import { stepByStep } from '../support/step-by-step.ts';
 
 interface Answer {
   owner: string;
@@ -22,7 +23,7 @@ interface Answer {
 
 describe('a new user', function () {
   this.timeout(120_000);
-  this.bail(true);
+  stepByStep();
   let cluster: Cluster;
   let ask: (key: string, router?: number) => Promise<Answer>;
 

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { holdfast, startCluster, until, type Cluster } from '../support/cluster.ts';
+import { stepByStep } from '../support/step-by-step.ts';
 
 const run = promisify(execFile);
 
@@ -50,7 +51,7 @@ export default function create(context) {
 
 describe('an application from npm', function () {
   this.timeout(180_000);
-  this.bail(true);
+  stepByStep();
   let directory: string;
   let cluster: Cluster;
   const cli = async (...args: string[]) =>

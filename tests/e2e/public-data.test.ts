@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { startCluster, type Cluster } from '../support/cluster.ts';
+import { stepByStep } from '../support/step-by-step.ts';
 
 interface City {
   cityId: number;
@@ -21,7 +22,7 @@ const batchRows = 500;
 
 describe('the cities of the world', function () {
   this.timeout(240_000);
-  this.bail(true);
+  stepByStep();
   let cluster: Cluster;
   const byCountry = Map.groupBy(cities, city => city.country);
 

@@ -10,6 +10,7 @@ import { startLoad, type LoadReport } from '../support/load.ts';
 import { makeKeeperPackage } from '../support/make-package.ts';
 import { hasRedis, startRedis, type RedisServer } from '../support/redis-server.ts';
 import { skipLoudly } from '../support/skip-loudly.ts';
+import { stepByStep } from '../support/step-by-step.ts';
 
 const ttlMs = 2_000;
 const workers = 8;
@@ -23,7 +24,7 @@ interface Sight {
 
 describe('a cluster on Redis', function () {
   this.timeout(120_000);
-  this.bail(true);
+  stepByStep();
   let cluster: Cluster;
   let redis: RedisServer;
 

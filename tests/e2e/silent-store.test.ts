@@ -8,6 +8,7 @@ import { startCluster, until, type Cluster } from '../support/cluster.ts';
 import { ledgerPackage, startLedgerClients, type LedgerView } from '../support/ledger.ts';
 import { hasRedis, type RedisServer } from '../support/redis-server.ts';
 import { skipLoudly } from '../support/skip-loudly.ts';
+import { stepByStep } from '../support/step-by-step.ts';
 
 const ttlMs = 2_000;
 const fenced = Array.from({ length: 16 }, (_, index) => `/fenced/k${index}`);
@@ -15,7 +16,7 @@ const plain = Array.from({ length: 16 }, (_, index) => `/plain/k${index}`);
 
 describe('a cluster whose Redis falls silent for longer than sessions last', function () {
   this.timeout(120_000);
-  this.bail(true);
+  stepByStep();
   let cluster: Cluster;
   let redis: RedisServer;
   const written = new Map<string, string[]>();

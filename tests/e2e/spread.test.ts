@@ -6,13 +6,14 @@ import assert from 'node:assert/strict';
 import type { ApiEvent, MasterHost } from '#core';
 import { startCluster, until, type Cluster } from '../support/cluster.ts';
 import { ledgerPackage, startLedgerClients, type LedgerReport } from '../support/ledger.ts';
+import { stepByStep } from '../support/step-by-step.ts';
 
 const keys = Array.from({ length: 300 }, (_, index) => `/ledger/k${index}`);
 const threshold = 0.1;
 
 describe('keys under load while hosts come and go', function () {
   this.timeout(120_000);
-  this.bail(true);
+  stepByStep();
   let cluster: Cluster;
   const written = new Map<string, string[]>();
 

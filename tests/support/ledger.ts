@@ -17,6 +17,7 @@ export interface LedgerView {
 }
 
 /**
+ * Its files lie in `settings.directory` (one that several machines share, say), else in the data directory.
  * In the query: `delayMs` waits before anything is done, `alarmMs` sets an alarm, `call` is a JSON list of `[instance, key]`: the first
  * is called with the rest of the list, and its answer passed on as it is. An alarm appends `alarm by <processId>`.
  */
@@ -38,7 +39,7 @@ export function ledgerPackage(version = '1.0.0'): Buffer {
             async start() {},
             async stop() {},
             async openResource(resource) {
-              const file = join(context.dataDirectory, encodeURIComponent(resource.key));
+              const file = join(context.settings.directory ?? context.dataDirectory, encodeURIComponent(resource.key));
               const entries = existsSync(file) ? readFileSync(file, 'utf8').split('\\n').slice(0, -1) : [];
               const append = entry => {
                 resource.assertOwned();

@@ -9,7 +9,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MasterStatus, NodeCoordination, ProcessInfo } from '#core';
-import { holdfast } from './cluster.ts';
+import { holdfast, until, type Document } from './cluster.ts';
 import { makeKeeperPackage } from './make-package.ts';
 import { createNetwork, type Machine, type TestNetwork } from './netns.ts';
 import { startRedis, type RedisPersistence, type RedisServer } from './redis-server.ts';
@@ -22,6 +22,8 @@ export interface MachineCluster {
   readonly settingsPath: string;
   readonly masterUri: string;
   nodeUri(machine: Machine): string;
+  /** Its entry in the settings. */
+  nodeServer(machine: Machine): Document['nodeServers'][number];
   routerUri(machine: Machine): string;
   /** Starts the agent of a machine; resolves when it is ready. */
   startNode(machine: Machine, words?: readonly string[]): Promise<void>;
@@ -35,6 +37,12 @@ export interface MachineCluster {
   coordination(machine: Machine): Promise<NodeCoordination>;
   processes(machine: Machine): Promise<ProcessInfo[]>;
   status(): Promise<MasterStatus>;
+  /** The machine whose manager leads, as it says itself; null: none does at the moment. */
+  leader(): Promise<Machine | null>;
+  /** A call to the manager that leads; waits for one. */
+  master(path: string, init?: RequestInit): Promise<Response>;
+  /** Changes the settings through the leader. */
+  editSettings(edit: (document: Document) => void): Promise<void>;
   /** `keepFolder`: what it wrote stays, for those who look for the cause of something. */
   dispose(options?: { keepFolder?: boolean }): Promise<void>;
 }
@@ -50,6 +58,8 @@ export interface MachinesOptions {
   redisRoot?: string;
   /** The words that an agent's command line begins with. Default: `holdfast` on this Node. */
   program?: (machine: Machine) => readonly string[];
+  /** Machines that the settings do not name yet. */
+  later?: readonly string[];
   /** ZIPs beside the settings, by name of file. */
   packages?: Readonly<Record<string, Buffer>>;
 }
@@ -80,11 +90,9 @@ export async function createMachines(
   const document = {
     clusterName: 'machines',
     coordination: { kind: 'redis', urls: [redis.url.replace('127.0.0.1', network.gateway)] },
-    nodeServers: nodeMachines.map(machine => ({
-      networkName: machine.name,
-      networkIp: machine.address,
-      nodeApiUri: nodeUri(machine),
-    })),
+    nodeServers: nodeMachines
+      .filter(({ name }) => !options.later?.includes(name))
+      .map(machine => nodeServer(machine)),
     componentPackages: [{ name: 'keeper', version: '1.0.0', packagePath: 'keeper.zip' }],
     componentInstances: [
       { id: 'node-manager', packageName: 'node-manager', settings: { host: '0.0.0.0', port: masterPort } },
@@ -100,6 +108,10 @@ export async function createMachines(
     ...settings,
   };
 
+  function nodeServer(machine: Machine) {
+    return { networkName: machine.name, networkIp: machine.address, nodeApiUri: nodeUri(machine) };
+  }
+
   const get = async (uri: string) => {
     const response = await fetch(uri, {
       headers: { authorization: `Bearer ${token}` },
@@ -107,6 +119,24 @@ export async function createMachines(
     });
     return (await response.json()) as unknown;
   };
+
+  async function leader(): Promise<Machine | null> {
+    const asked = nodeMachines.map(async machine => {
+      const status = (await get(`http://${machine.address}:${masterPort}/api/master`)) as MasterStatus;
+      if (!status.isLeader) throw new Error(`${machine.name} does not lead`);
+      return machine;
+    });
+    return Promise.any(asked).catch(() => null);
+  }
+
+  async function master(path: string, init: RequestInit = {}): Promise<Response> {
+    const machine = await until('a manager leads', leader);
+    return fetch(`http://${machine.address}:${masterPort}${path}`, {
+      ...init,
+      headers: { authorization: `Bearer ${token}`, ...(init.headers as Record<string, string>) },
+      signal: AbortSignal.timeout(30_000),
+    });
+  }
 
   /** What was started may be the wrapper around it, which would take its hosts along. */
   async function agentPid({ name }: Machine): Promise<number> {
@@ -203,6 +233,20 @@ export async function createMachines(
       (await get(`${nodeUri(machine)}/api/node/coordination`)) as NodeCoordination,
     processes: async machine => (await get(`${nodeUri(machine)}/api/node/processes`)) as ProcessInfo[],
     status: async () => (await get(`${masterUri}/api/master`)) as MasterStatus,
+    leader,
+    master,
+    nodeServer,
+    async editSettings(edit) {
+      const present = await master('/api/master/settings');
+      const next = (await present.json()) as Document;
+      edit(next);
+      const written = await master('/api/master/settings', {
+        method: 'PUT',
+        headers: { 'content-type': 'application/json', 'if-match': present.headers.get('etag')! },
+        body: JSON.stringify(next, null, 2),
+      });
+      if (written.status !== 200) throw new Error(await written.text());
+    },
     dispose: ({ keepFolder = false } = {}) => (disposed ??= remove(keepFolder)),
   };
 }

@@ -1,14 +1,15 @@
 /** What nearly every test of processes needs: a port, and waiting for what has no event. */
 import { createServer } from 'node:net';
 
-/** A range of its own for each of mocha's processes: between the look and the use of a port nobody else may take it. */
+/** A range of its own for each of mocha's processes, gone through in order: nobody else takes a port between the look and its use. */
 const portsInRange = 8_000;
 const firstPort = 15_000 + (Number(process.env.MOCHA_WORKER_ID ?? 0) % 2) * portsInRange;
+let turn = Math.floor(Math.random() * portsInRange);
 
-/** A port that was free a moment ago, below the ephemeral range. */
+/** A port that was free a moment ago, below the ephemeral range; never the same one soon. */
 export async function freePort(): Promise<number> {
   for (let attempt = 0; attempt < 200; attempt++) {
-    const port = firstPort + Math.floor(Math.random() * portsInRange);
+    const port = firstPort + (turn++ % portsInRange);
     const server = createServer();
     const free = await new Promise<boolean>(resolve => {
       server.once('error', () => resolve(false));
