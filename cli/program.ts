@@ -5,6 +5,7 @@
 import { Command, Option } from 'commander';
 import type { Scope } from '#http-api';
 import type { Environment } from './environment.ts';
+import { addSettingsCommands } from './settings/commands.ts';
 
 /** Not imported as a value: that would load all of the HTTP server for every command. */
 const scopes = ['read', 'deploy', 'admin'] satisfies Scope[];
@@ -124,6 +125,7 @@ export async function runProgram(words: readonly string[], environment: Environm
       const { runLogs } = await import('./commands/logs.ts');
       await runLogs(target, options, environment);
     });
+  addSettingsCommands(program, connected, environment);
   const keyCommand = (usage: string, description: string, example: string) =>
     connected(
       key

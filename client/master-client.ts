@@ -8,6 +8,8 @@ import type {
   PackageInfo,
   PlanAction,
   ResourceInfo,
+  SettingsChange,
+  SettingsRevision,
 } from '#core';
 import { path, zipBody, type ConnectionOptions, type Zip } from './http.ts';
 import { createLeaderConnection } from './leader-connection.ts';
@@ -49,6 +51,12 @@ export interface SyncOutcome {
   failed: { action: string; message: string }[];
 }
 
+export interface SettingsDiff {
+  from: SettingsRevision;
+  to: SettingsRevision;
+  changes: SettingsChange[];
+}
+
 /** What became of pausing or resuming a key. */
 export interface KeyPause {
   key: string;
@@ -78,10 +86,17 @@ export interface MasterClient {
   /** What a sync would do now. */
   plan(): Promise<{ actions: PlanAction[] }>;
   sync(): Promise<SyncOutcome>;
-  /** The settings document as text. */
+  /** The settings document as it was written, comments and all. */
   settings(): Promise<{ text: string; etag: string }>;
   /** `ifMatch`: the ETag that the text was made from; without it the last writer wins. */
   putSettings(text: string, options?: { ifMatch?: string }): Promise<{ etag: string }>;
+  /** Newest first. */
+  settingsHistory(): Promise<SettingsRevision[]>;
+  settingsRevision(revision: number): Promise<{ text: string; etag: string }>;
+  /** By default the newest revision and the one before. */
+  settingsDiff(revisions?: { from?: number; to?: number }): Promise<SettingsDiff>;
+  /** `to`: the revision that shall be the newest again, by default the one before. */
+  undoSettings(options?: { to?: number; ifMatch?: string }): Promise<SettingsRevision>;
   drain(networkName: string): Promise<void>;
   undrain(networkName: string): Promise<void>;
   /** Rolling restart of all copies. */
@@ -114,6 +129,11 @@ export function createMasterClient(options: ConnectionOptions): MasterClient {
   const { json, send, read } = connection;
   const master = (...segments: string[]) => path('api', 'master', ...segments);
 
+  async function settingsDocument(at: string): Promise<{ text: string; etag: string }> {
+    const response = await send('GET', at, { headers: { accept: 'application/jsonc, application/json' } });
+    return { text: await read(response.text()), etag: response.headers.get('etag') ?? '' };
+  }
+
   return {
     get uri() {
       return connection.uri;
@@ -142,10 +162,7 @@ export function createMasterClient(options: ConnectionOptions): MasterClient {
     rollback: packageName => json('POST', master('packages', packageName, 'rollback')),
     plan: () => json('GET', master('plan')),
     sync: () => json('POST', master('sync'), { timeoutMs: syncTimeoutMs }),
-    async settings() {
-      const response = await send('GET', master('settings'));
-      return { text: await read(response.text()), etag: response.headers.get('etag') ?? '' };
-    },
+    settings: () => settingsDocument(master('settings')),
     async putSettings(text, { ifMatch } = {}) {
       const response = await send('PUT', master('settings'), {
         body: text,
@@ -154,6 +171,14 @@ export function createMasterClient(options: ConnectionOptions): MasterClient {
       await read(response.text());
       return { etag: response.headers.get('etag') ?? '' };
     },
+    settingsHistory: () => json('GET', master('settings', 'history')),
+    settingsRevision: revision => settingsDocument(master('settings', 'history', String(revision))),
+    settingsDiff: (revisions = {}) => json('GET', master('settings', 'diff'), { query: revisions }),
+    undoSettings: ({ to, ifMatch } = {}) =>
+      json('POST', master('settings', 'undo'), {
+        json: { to },
+        ...(ifMatch === undefined ? {} : { headers: { 'if-match': ifMatch } }),
+      }),
     drain: networkName => json('POST', master('nodes', networkName, 'drain')),
     undrain: networkName => json('POST', master('nodes', networkName, 'undrain')),
     restart: instanceId => json('POST', master('instances', instanceId, 'restart')),

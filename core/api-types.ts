@@ -224,7 +224,7 @@ export interface MasterStatus {
   isLeader: boolean;
   /** Those that run, as this one knows them, with where they answer. */
   managers: { processId: string; nodeName: string; address: string; leads: boolean }[];
-  settings: { etag: string; updatedAt: string; updatedBy: string } | null;
+  settings: { etag: string; revision: number; updatedAt: string; updatedBy: string } | null;
   /** The document that was refused last, if the running one is older. */
   settingsError: { at: string; source: string; message: string; problems: unknown[] } | null;
   warnings: string[];
@@ -239,6 +239,16 @@ export interface MasterStatus {
   instances: MasterInstance[];
   routes: { pathPrefix: string; componentInstanceId: string }[];
   routers: string[];
+}
+
+/** A settings document that was accepted, as the history lists it. */
+export interface SettingsRevision {
+  revision: number;
+  etag: string;
+  updatedAt: string;
+  /** Who, as told: `file`, `api: ada@laptop (admin)`, `undo: …`. */
+  updatedBy: string;
+  sizeBytes: number;
 }
 
 /** One host in the cluster: a live process of a node, with its session. */

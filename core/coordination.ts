@@ -234,6 +234,8 @@ export interface StoredSettings {
   updatedAt: string;
   /** `file`, or who asked by the API: `api`, `api: ada@laptop (admin)`, `undo: …`, `restore: …`, `rollback`. */
   updatedBy: string;
+  /** Counts the documents that were accepted, from 1. Absent in what older versions stored, which counts as 1. */
+  revision?: number;
   /** SHA-256 (hex) of the settings file when it last agreed with this; tells an edited file from an old one. */
   fileSha256: string | null;
 }

@@ -54,4 +54,5 @@ export { IDENTIFIER_FORM, PACKAGE_NAME_FORM, VERSION_FORM } from './patterns.ts'
 export type * from './settings/model.ts';
 export { coordinationInUseProblems } from './settings/coordination-checks.ts';
 export { isLoopback, managerAddress } from './settings/managers.ts';
+export { diffSettings, type SettingsChange } from './settings/diff.ts';
 export { fillInstance, parseSettings, settingsEtag, type ParsedSettings } from './settings/settings.ts';

@@ -41,6 +41,7 @@ import { createLeadership } from './leadership/leadership.ts';
 import { createLocks } from './leadership/locks.ts';
 import { createMembership } from './leadership/membership.ts';
 import { packageProblems } from './settings/package-checks.ts';
+import { createSettingsHistory } from './settings/history.ts';
 import { createLastSettings } from './settings/last-settings.ts';
 import { createSettingsKeeper } from './settings/settings-keeper.ts';
 
@@ -180,6 +181,11 @@ export function createNodeManager(context: ManagerContext, system: System): Node
       ),
     ],
     mayWrite: () => leadership.fence() !== null,
+    history: createSettingsHistory({
+      documents,
+      directory: resolve(context.dataDirectory, 'settings-history'),
+      log,
+    }),
     last: createLastSettings(resolve(context.dataDirectory, 'last-settings.json'), log),
     onChange: onSettings,
   });

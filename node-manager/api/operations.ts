@@ -54,6 +54,8 @@ export interface MasterOperations {
   removePackage(packageName: string, version: string | null): Promise<void>;
   settings(): CurrentSettings;
   putSettings(text: string, ifMatch: string | null, by: string): Promise<CurrentSettings>;
+  undoSettings(to: number | null, ifMatch: string | null, by: string): Promise<CurrentSettings>;
+  readonly settingsHistory: SettingsKeeper['history'];
   restart(instanceId: string): Promise<{ instanceId: string; restart: string }>;
   readonly keys: KeyOperations;
   attachEvents(request: FastifyRequest, reply: FastifyReply): void;
@@ -108,7 +110,12 @@ export function createOperations(deps: OperationsDeps): MasterOperations {
       leader: leader && { processId: leader.processId, nodeName: leader.nodeName, fence: leader.fence },
       isLeader: deps.leads(),
       managers: deps.managers(),
-      settings: current && { etag: current.etag, updatedAt: current.updatedAt, updatedBy: current.updatedBy },
+      settings: current && {
+        etag: current.etag,
+        revision: current.revision,
+        updatedAt: current.updatedAt,
+        updatedBy: current.updatedBy,
+      },
       settingsError: settings.error(),
       warnings: [...settings.warnings(), ...catalog.warnings()],
       lastSync: last && { ...last, actions: last.actions.length },
@@ -161,6 +168,8 @@ export function createOperations(deps: OperationsDeps): MasterOperations {
     removePackage: deployment.remove,
     settings: requireSettings,
     putSettings: settings.put,
+    undoSettings: settings.undo,
+    settingsHistory: settings.history,
     keys: deps.keys,
     async restart(instanceId) {
       const { settings: current } = requireSettings();

@@ -1,17 +1,16 @@
 /** The master API: what each path does, in terms of `MasterOperations`. Contract: docs/api.md. */
 import type { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { HoldfastError, LIMITS } from '#core';
+import { HoldfastError } from '#core';
 import { acceptUploads, actorOf, UPLOAD_TYPES, withUpload } from '#http-api';
-import { asPlainJson } from '../settings/edit.ts';
 import type { KeyName } from '../keys/key-operations.ts';
 import type { MasterOperations } from './operations.ts';
+import { settingsRoutes } from './settings-routes.ts';
 import { takeTurns } from './upload-turns.ts';
 
 const root = '/api/master';
 const read = { scope: 'read' } as const;
 const deploy = { scope: 'deploy' } as const;
-const admin = { scope: 'admin' } as const;
 const text = { type: 'string', minLength: 1 } as const;
 const uploadsAtOnce = 4;
 
@@ -135,38 +134,6 @@ async function readAll(zip: Readable, bytesMax: number): Promise<Buffer> {
     chunks.push(chunk as Buffer);
   }
   return Buffer.concat(chunks);
-}
-
-function settingsRoutes(app: FastifyInstance, operations: MasterOperations): void {
-  // The text as it was sent is what is stored and shown again, so nobody parses it on the way.
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser(
-    '*',
-    { parseAs: 'string', bodyLimit: LIMITS.settingsBytesMax },
-    (_request, body, done) => done(null, body),
-  );
-  const answer = (reply: FastifyReply, { text: document, etag }: { text: string; etag: string }) =>
-    reply.header('etag', etag).type('application/json; charset=utf-8').send(asPlainJson(document));
-
-  app.get(
-    `${root}/settings`,
-    { config: read, schema: { summary: 'The settings document, with its ETag' } },
-    async (_request, reply) => answer(reply, operations.settings()),
-  );
-  app.put(
-    `${root}/settings`,
-    {
-      config: admin,
-      bodyLimit: LIMITS.settingsBytesMax,
-      schema: { summary: 'Replace the settings; If-Match guards against lost edits' },
-    },
-    async (request, reply) => {
-      operations.assertLeading();
-      const body = typeof request.body === 'string' ? request.body : '';
-      const ifMatch = request.headers['if-match'] ?? null;
-      return answer(reply, await operations.putSettings(body, ifMatch, actorOf(request)));
-    },
-  );
 }
 
 function actionRoutes(app: FastifyInstance, operations: MasterOperations): void {

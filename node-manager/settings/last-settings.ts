@@ -6,20 +6,22 @@ import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { makeFolder, writeFileDurably, type Logger, type StoredSettings } from '#core';
 
+type Remembered = Pick<StoredSettings, 'text' | 'updatedAt' | 'updatedBy' | 'revision'>;
+
 export interface LastSettings {
   /** Keeps them, in the order of the calls. A failure is logged. */
-  note(settings: Pick<StoredSettings, 'text' | 'updatedAt' | 'updatedBy'>): void;
+  note(settings: Remembered): void;
   /** Resolves when all of it is on the disk. */
   kept(): Promise<void>;
   /** Null: none are there, or what is there cannot be read. */
-  read(): Promise<Pick<StoredSettings, 'text' | 'updatedAt' | 'updatedBy'> | null>;
+  read(): Promise<Remembered | null>;
 }
 
 export function createLastSettings(path: string, log: Logger): LastSettings {
   let turn: Promise<void> = Promise.resolve();
   return {
-    note({ text, updatedAt, updatedBy }) {
-      const content = JSON.stringify({ text, updatedAt, updatedBy });
+    note({ text, updatedAt, updatedBy, revision }) {
+      const content = JSON.stringify({ text, updatedAt, updatedBy, revision });
       turn = turn.then(async () => {
         try {
           await makeFolder(dirname(path));

@@ -1,5 +1,7 @@
 /**
  * Owns the settings: the document in the store, the file beside it, and what was refused last. A leader writes, and a manager whose file was edited.
+ * Every document that is accepted gets the next revision, and its place in the history in the same turn, or with the leader's next reconcile
+ * after a crash.
  *
  * The order of a write by the API is what makes a crash harmless: first the store, still with the hash of the old file;
  * then the file; then its new hash. After a crash in between, the file is either untouched (the store wins and
@@ -25,6 +27,7 @@ import {
   type System,
 } from '#core';
 import { decideSettings, sha256Of, type FileFacts } from './decision.ts';
+import type { SettingsHistory } from './history.ts';
 import type { LastSettings } from './last-settings.ts';
 import { watchFile } from './watch-file.ts';
 
@@ -32,6 +35,7 @@ export interface CurrentSettings {
   settings: ClusterSettings;
   text: string;
   etag: string;
+  revision: number;
   updatedAt: string;
   updatedBy: string;
   warnings: string[];
@@ -51,6 +55,13 @@ export interface SettingsKeeper {
    * @throws HoldfastError HF_SETTINGS_INVALID, HF_SETTINGS_CONFLICT
    */
   put(text: string, ifMatch: string | null, updatedBy: string): Promise<CurrentSettings>;
+  /**
+   * Makes an earlier revision, by default the one before, the newest one again.
+   * @throws HoldfastError HF_NOT_FOUND when there is no such revision; HF_SETTINGS_INVALID when it cannot hold in the cluster as it is now;
+   * HF_SETTINGS_CONFLICT
+   */
+  undo(to: number | null, ifMatch: string | null, updatedBy: string): Promise<CurrentSettings>;
+  readonly history: Pick<SettingsHistory, 'list' | 'revision'>;
   stop(): Promise<void>;
 }
 
@@ -64,11 +75,12 @@ export function createSettingsKeeper(options: {
   /** What is wrong in the eyes of what runs: the packages that the instances use, the store that the cluster is bound to. */
   problemsInUse: (settings: ClusterSettings) => Problem[];
   mayWrite: () => boolean;
+  history: SettingsHistory;
   /** For a store that forgets. */
   last: LastSettings;
   onChange: () => void;
 }): SettingsKeeper {
-  const { documents, system, log, file } = options;
+  const { documents, system, log, file, history } = options;
   let current: CurrentSettings | null = null;
   let error: MasterStatus['settingsError'] = null;
   let fileWarning: string | null = null;
@@ -126,17 +138,16 @@ export function createSettingsKeeper(options: {
     if ('refused' in decision && decision.refused) refuse(decision.refused);
     else clearError();
     if (decision.use === 'store') adopt(stored!);
-    if (decision.use === 'nothing' && document === null && options.mayWrite()) await restore();
+    if (options.mayWrite()) {
+      if (stored) await record(stored);
+      else if (await restore(facts)) return;
+    }
     if (facts.kind !== 'present') return;
     if (decision.use === 'file') {
       // An edit is its user's word, whoever leads. Of files that merely differ the leader's holds.
       if (!options.mayWrite() && facts.sha256 === settledFile) return;
-      const next = {
-        text: facts.text,
-        updatedAt: isoTime(system.clock),
-        updatedBy: 'file',
-        fileSha256: facts.sha256,
-      };
+      const { text, sha256 } = facts;
+      const next = await nextRevision({ text, updatedBy: 'file', fileSha256: sha256 }, stored);
       if (!(await store(next, document))) {
         failed = true; // somebody else was first: looked at again soon
         return;
@@ -148,19 +159,74 @@ export function createSettingsKeeper(options: {
     settledFile = decision.use === 'file' ? facts.sha256 : sha256Of(stored!.text);
   }
 
-  /** A store that forgot gets back what held: others, like a router that starts, have it from there only. */
-  async function restore(): Promise<void> {
+  /**
+   * A store that forgot gets back what held: others, like a router that starts, have it from there only. Unless a file that is valid says
+   * something else. Resolves to whether it did.
+   */
+  async function restore(facts: FileFacts): Promise<boolean> {
     const remembered = current ?? (await options.last.read());
-    if (!remembered) return;
-    const { text, updatedAt, updatedBy } = remembered;
+    if (!remembered) return false;
+    const { text, updatedAt, updatedBy, revision = 1 } = remembered;
+    const isFile = facts.kind === 'present' && facts.text === text;
+    if (facts.kind === 'present' && facts.problem === null && !isFile) return false;
     try {
       check(text);
     } catch (cause) {
       // Of another cluster that ran here, perhaps.
-      return log.warn({ error: String(cause) }, 'the store is empty, and the last settings do not fit');
+      log.warn({ error: String(cause) }, 'the store is empty, and the last settings do not fit');
+      return false;
     }
-    if (await store({ text, updatedAt, updatedBy, fileSha256: null }, null))
+    const fileSha256 = isFile ? facts.sha256 : null;
+    if (await store({ text, updatedAt, updatedBy, revision, fileSha256 }, null))
       log.warn({ etag: settingsEtag(text) }, 'the store had no settings; it got the last good ones back');
+    return true;
+  }
+
+  /** What is accepted now, under a number that no other document has had. */
+  async function nextRevision(
+    accepted: Pick<StoredSettings, 'text' | 'updatedBy' | 'fileSha256'>,
+    stored: StoredSettings | null,
+  ): Promise<StoredSettings> {
+    const revision = Math.max(stored ? revisionOf(stored) : 0, await history.last()) + 1;
+    return { ...accepted, updatedAt: isoTime(system.clock), revision };
+  }
+
+  /** The settings hold whether their history can be written now or later. */
+  async function record(stored: StoredSettings): Promise<void> {
+    try {
+      const { text, updatedAt, updatedBy } = stored;
+      await history.record({ revision: revisionOf(stored), text, updatedAt, updatedBy });
+    } catch (cause) {
+      failed = true;
+      log.warn(
+        { error: String(cause) },
+        'the history of the settings could not be written; it is tried again soon',
+      );
+    }
+  }
+
+  async function undo(
+    to: number | null,
+    ifMatch: string | null,
+    updatedBy: string,
+  ): Promise<CurrentSettings> {
+    await reconcile();
+    const present = current?.revision ?? 0;
+    const before = (await history.list()).findLast(one => one.revision < present);
+    const target = to ?? before?.revision;
+    if (target === undefined)
+      throw new HoldfastError('HF_NOT_FOUND', `there is no revision of the settings before ${present}`);
+    const { text } = await history.revision(target);
+    try {
+      return await put(text, ifMatch, updatedBy);
+    } catch (cause) {
+      if (!(cause instanceof HoldfastError) || cause.code !== 'HF_SETTINGS_INVALID') throw cause;
+      throw new HoldfastError(
+        'HF_SETTINGS_INVALID',
+        `revision ${target} of the settings cannot hold in the cluster as it is now: ${cause.message}`,
+        { details: cause.details, cause },
+      );
+    }
   }
 
   async function put(text: string, ifMatch: string | null, updatedBy: string): Promise<CurrentSettings> {
@@ -168,6 +234,12 @@ export function createSettingsKeeper(options: {
     await reconcile(); // an edit of the file that was not seen yet is older than this one
     const document = await documents.get(SETTINGS_DOCUMENT);
     const stored = document && readStored(document);
+    if (stored?.text === text && current?.text === text) {
+      // Asked for again, or to replace a file that was refused. Nothing new was accepted.
+      clearError();
+      if (file !== null) await writeBack(stored, document);
+      return current;
+    }
     const etag = stored && settingsEtag(stored.text);
     if (ifMatch !== null && ifMatch !== '*' && !matches(ifMatch, etag)) {
       throw new HoldfastError(
@@ -178,12 +250,7 @@ export function createSettingsKeeper(options: {
         },
       );
     }
-    const next: StoredSettings = {
-      text,
-      updatedAt: isoTime(system.clock),
-      updatedBy,
-      fileSha256: stored?.fileSha256 ?? null,
-    };
+    const next = await nextRevision({ text, updatedBy, fileSha256: stored?.fileSha256 ?? null }, stored);
     const written = await store(next, document);
     if (!written) {
       throw new HoldfastError(
@@ -206,6 +273,7 @@ export function createSettingsKeeper(options: {
     const outcome = await documents.put(SETTINGS_DOCUMENT, content, previous?.etag ?? null);
     if (!outcome.written) return null;
     adopt(next);
+    await record(next);
     return { content, etag: outcome.etag };
   }
 
@@ -227,12 +295,14 @@ export function createSettingsKeeper(options: {
   }
 
   function adopt(stored: StoredSettings): void {
-    if (current?.text === stored.text) return;
+    const revision = revisionOf(stored);
+    if (current?.text === stored.text && current.revision === revision) return;
     try {
       const { settings, warnings } = parseSettings(stored.text);
       const { text, updatedAt, updatedBy } = stored;
-      current = { settings, warnings, text, updatedAt, updatedBy, etag: settingsEtag(text) };
+      current = { settings, warnings, text, updatedAt, updatedBy, revision, etag: settingsEtag(text) };
       options.last.note(current);
+      history.note(current);
     } catch (cause) {
       // It was valid when stored; an older or newer manager may think otherwise. What runs goes on.
       return refuse(cause as HoldfastError, 'store');
@@ -292,16 +362,22 @@ export function createSettingsKeeper(options: {
     unsettled: () => failed || error !== null,
     reconcile: () => inTurn(reconcile),
     put: (text, ifMatch, updatedBy) => inTurn(() => put(text, ifMatch, updatedBy)),
+    undo: (to, ifMatch, updatedBy) => inTurn(() => undo(to, ifMatch, updatedBy)),
+    history,
     async stop() {
       stopFile();
       stopStore();
-      await options.last.kept();
+      await Promise.all([options.last.kept(), history.kept()]);
     },
   };
 }
 
 function readStored(document: StoredDocument): StoredSettings {
   return JSON.parse(document.content) as StoredSettings;
+}
+
+function revisionOf({ revision }: Pick<StoredSettings, 'revision'>): number {
+  return revision ?? 1;
 }
 
 /** If-Match may list several tags; a weak one never matches. */

@@ -50,6 +50,7 @@ describe('the command line', function () {
       'new',
       'node',
       'pack',
+      'settings',
       'status',
       'token',
       'up',
