@@ -1,11 +1,13 @@
 /** Typed calls to the master API (node manager). */
 import type {
   ApiEvent,
+  DeploymentInfo,
   MasterHost,
   MasterInstance,
   MasterNode,
   MasterStatus,
   PackageInfo,
+  PackageRollback,
   PlanAction,
   ResourceInfo,
   SettingsChange,
@@ -80,9 +82,23 @@ export interface MasterClient {
   }): Promise<{ resources: ResourceInfo[]; cursor: string | null }>;
   resource(key: string, options?: { instance?: string }): Promise<ResourceInfo>;
   /** `makeCurrent`: PUT, which also sets `packageVersion` of the package's instances and so rolls them. */
-  uploadPackage(zip: Zip, options: { makeCurrent: boolean; timeoutMs?: number }): Promise<MasterUpload>;
+  uploadPackage(
+    zip: Zip,
+    options: {
+      makeCurrent: boolean;
+      timeoutMs?: number;
+      /** With `makeCurrent`: so many copies first, the others after a promotion. */
+      canary?: number;
+      promoteAfterMs?: number;
+    },
+  ): Promise<MasterUpload>;
   removePackage(packageName: string, options?: { version?: string }): Promise<void>;
-  rollback(packageName: string): Promise<void>;
+  /** Back to the version before, everywhere. */
+  rollback(packageName: string): Promise<PackageRollback>;
+  /** Newest first. */
+  deployments(query?: { instance?: string; limit?: number }): Promise<DeploymentInfo[]>;
+  deployment(id: string): Promise<DeploymentInfo>;
+  commandDeployment(id: string, command: 'promote' | 'pause' | 'resume' | 'abort'): Promise<DeploymentInfo>;
   /** What a sync would do now. */
   plan(): Promise<{ actions: PlanAction[] }>;
   sync(): Promise<SyncOutcome>;
@@ -151,15 +167,19 @@ export function createMasterClient(options: ConnectionOptions): MasterClient {
       };
     },
     resource: (key, { instance } = {}) => json('GET', master('resources', key), { query: { instance } }),
-    uploadPackage: async (zip, { makeCurrent, timeoutMs }) =>
+    uploadPackage: async (zip, { makeCurrent, timeoutMs, canary, promoteAfterMs }) =>
       json(makeCurrent ? 'PUT' : 'POST', master('packages'), {
         body: await zipBody(zip),
         contentType: 'application/zip',
+        query: { canary, promoteAfterMs },
         timeoutMs: timeoutMs ?? syncTimeoutMs,
       }),
     removePackage: (packageName, { version } = {}) =>
       json('DELETE', master('packages', packageName), { query: { version } }),
     rollback: packageName => json('POST', master('packages', packageName, 'rollback')),
+    deployments: (query = {}) => json('GET', master('deployments'), { query }),
+    deployment: id => json('GET', master('deployments', id)),
+    commandDeployment: (id, command) => json('POST', master('deployments', id, command)),
     plan: () => json('GET', master('plan')),
     sync: () => json('POST', master('sync'), { timeoutMs: syncTimeoutMs }),
     settings: () => settingsDocument(master('settings')),

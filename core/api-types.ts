@@ -1,4 +1,5 @@
 /** What travels over the HTTP APIs. Types only; the contract is docs/api.md. All times are ISO 8601 UTC. */
+import type { MasterDeployment } from './deployment-types.ts';
 import type { HostState, HostStatus } from './host-protocol.ts';
 import type { Manifest } from './manifest/schema.ts';
 import type { HealthSettings } from './settings/model.ts';
@@ -215,6 +216,8 @@ export interface MasterInstance {
   nodes: string[];
   /** Copies that crash-loop or cannot be placed, in words. */
   problems: string[];
+  /** The change that is under way; null: none. */
+  deployment: MasterDeployment | null;
 }
 
 export interface MasterStatus {

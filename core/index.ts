@@ -1,5 +1,6 @@
 /** Contracts and vocabulary that every other folder shares. */
 export type * from './api-types.ts';
+export type * from './deployment-types.ts';
 export type * from './component.ts';
 export type * from './coordination.ts';
 export { SETTINGS_DOCUMENT } from './coordination.ts';

@@ -22,7 +22,6 @@ import { fastifyLogger } from './api/fastify-logger.ts';
 import { createMetrics } from './api/metrics.ts';
 import { createOperations, type MasterOperations } from './api/operations.ts';
 import { masterRoutes } from './api/routes.ts';
-import { createDeployment } from './cluster/deployment.ts';
 import {
   changeDocument,
   clusterNote,
@@ -34,6 +33,10 @@ import {
 import { createObserver } from './cluster/observer.ts';
 import { createPackageCatalog } from './cluster/package-catalog.ts';
 import { createReconciler } from './cluster/reconciler.ts';
+import { createDeployments } from './deployments/deployments.ts';
+import { createDistribution, type PackagesNote } from './deployments/distribution.ts';
+import { NO_DEPLOYMENTS, type DeploymentsState } from './deployments/model.ts';
+import { createVersionChange } from './deployments/version-change.ts';
 import { createKeyOperations } from './keys/key-operations.ts';
 import { createRebalancer } from './keys/rebalancer.ts';
 import { advertisedUri } from './leadership/address.ts';
@@ -189,6 +192,16 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     last: createLastSettings(resolve(context.dataDirectory, 'last-settings.json'), log),
     onChange: onSettings,
   });
+  const packages = notes.open<PackagesNote>('packages', {});
+  const deployments = createDeployments({
+    note: notes.open<DeploymentsState>('deployments', NO_DEPLOYMENTS),
+    restarts,
+    settings,
+    system,
+    log,
+    request: reason => reconciler.request(reason),
+    onEvent,
+  });
   const reconciler = createReconciler({
     system,
     log,
@@ -196,6 +209,12 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     observer,
     catalog,
     restarts: restarts.current,
+    everywhere: () =>
+      Object.entries(packages.current()).map(([packageName, { packageVersion }]) => ({
+        packageName,
+        packageVersion,
+      })),
+    deployments,
     leads,
     deposed: () => leadership.deposed(),
     deadAfterMs: options.deadAfterMs,
@@ -204,12 +223,13 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     onEvent,
     onObserved: () => (observedOnce = true),
   });
-  const deployment = createDeployment({
+  const distribution = createDistribution({
     system,
     observer,
     catalog,
     settings,
     locks,
+    note: packages,
     restarts: restarts.current,
     request: reason => reconciler.request(reason),
     onEvent,
@@ -240,7 +260,9 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     observer,
     catalog,
     reconciler,
-    deployment,
+    distribution,
+    deployments,
+    versions: createVersionChange({ settings, catalog, deployments, restarts: restarts.current }),
     keys,
     events,
     restarts,

@@ -109,7 +109,7 @@ export const errorTable = define({
   HF_WRONG_STATE: {
     statusCode: 409,
     retryable: false,
-    meaning: 'The host is in a state that does not allow this.',
+    meaning: 'What is asked is not allowed in the state that it is in.',
   },
   HF_LEADER_STALE: {
     statusCode: 409,

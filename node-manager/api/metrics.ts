@@ -63,9 +63,22 @@ export function createMetrics(): ManagerMetrics {
     labelNames: ['type', 'result'],
     registers,
   });
+  const deployments = new Counter({
+    name: 'holdfast_deployments_total',
+    help: 'Deployments that ended, by how.',
+    labelNames: ['outcome'],
+    registers,
+  });
+  const deploying = new Gauge({
+    name: 'holdfast_deployments_active',
+    help: 'Deployments under way, by state.',
+    labelNames: ['state'],
+    registers,
+  });
 
   return {
     onEvent(event) {
+      if (event.type === 'deployment' && event.ended) deployments.inc({ outcome: String(event.state) });
       if (event.type === 'sync') syncs.observe(Number(event.durationMs) / 1000);
       if (event.type === 'action') actions.inc({ type: String(event.action), result: String(event.result) });
     },
@@ -73,13 +86,14 @@ export function createMetrics(): ManagerMetrics {
       leading.set(Number(status.isLeader));
       clusterEvenness.set(status.evenness);
       refused.set(Number(status.settingsError !== null));
-      for (const gauge of [nodeEvenness, nodes, desired, running]) gauge.reset();
+      for (const gauge of [nodeEvenness, nodes, desired, running, deploying]) gauge.reset();
       for (const state of states)
         nodes.set({ state }, status.nodes.filter(node => node.state === state).length);
       for (const node of status.nodes) nodeEvenness.set({ node: node.networkName }, node.evenness);
       for (const instance of status.instances) {
         desired.set({ instance: instance.id }, instance.desired);
         running.set({ instance: instance.id }, instance.running);
+        if (instance.deployment) deploying.inc({ state: instance.deployment.state });
       }
       return registers[0]!.metrics();
     },

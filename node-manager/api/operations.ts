@@ -14,11 +14,14 @@ import {
   type ResourceInfo,
   type System,
 } from '#core';
-import type { Deployment } from '../cluster/deployment.ts';
 import type { LeaderNote, Note, RestartsNote } from '../cluster/notes.ts';
 import type { Observer } from '../cluster/observer.ts';
 import type { PackageCatalog } from '../cluster/package-catalog.ts';
 import type { Reconciler } from '../cluster/reconciler.ts';
+import type { Deployments } from '../deployments/deployments.ts';
+import type { Distribution } from '../deployments/distribution.ts';
+import type { CanaryRequest } from '../deployments/model.ts';
+import type { VersionChange } from '../deployments/version-change.ts';
 import { effectiveInstances } from '../planning/desired.ts';
 import type { CurrentSettings, SettingsKeeper } from '../settings/settings-keeper.ts';
 import type { KeyOperations } from '../keys/key-operations.ts';
@@ -50,7 +53,12 @@ export interface MasterOperations {
     instance?: string;
   }): Promise<{ resources: ResourceInfo[]; cursor: string | null }>;
   /** `by`: who asked, as records show it (`actorOf`). */
-  upload(zip: Buffer, makeCurrent: boolean, by: string): Promise<MasterUpload>;
+  upload(
+    zip: Buffer,
+    options: { makeCurrent: boolean; canary: CanaryRequest | null; by: string },
+  ): Promise<MasterUpload>;
+  readonly rollback: VersionChange['rollback'];
+  readonly deployments: Pick<Deployments, 'list' | 'get' | 'command'>;
   removePackage(packageName: string, version: string | null): Promise<void>;
   settings(): CurrentSettings;
   putSettings(text: string, ifMatch: string | null, by: string): Promise<CurrentSettings>;
@@ -70,7 +78,9 @@ export interface OperationsDeps {
   observer: Observer;
   catalog: PackageCatalog;
   reconciler: Reconciler;
-  deployment: Deployment;
+  distribution: Distribution;
+  deployments: Deployments;
+  versions: VersionChange;
   keys: KeyOperations;
   events: EventStream;
   restarts: Note<RestartsNote>;
@@ -81,7 +91,8 @@ export interface OperationsDeps {
 }
 
 export function createOperations(deps: OperationsDeps): MasterOperations {
-  const { system, cluster, settings, observer, catalog, reconciler, deployment, events } = deps;
+  const { system, cluster, settings, observer, catalog, reconciler, distribution, deployments, events } =
+    deps;
   const { directory } = cluster.coordination;
 
   function requireSettings(): CurrentSettings {
@@ -131,7 +142,8 @@ export function createOperations(deps: OperationsDeps): MasterOperations {
   }
 
   function instances(): MasterInstance[] {
-    return reconciler.plan()?.instances ?? [];
+    const planned = reconciler.plan()?.instances ?? [];
+    return planned.map(instance => ({ ...instance, deployment: deployments.activeOf(instance.id) }));
   }
 
   return {
@@ -164,8 +176,17 @@ export function createOperations(deps: OperationsDeps): MasterOperations {
       });
       return { resources: claims.map(resourceInfo), cursor };
     },
-    upload: deployment.upload,
-    removePackage: deployment.remove,
+    async upload(zip, { makeCurrent, canary, by }) {
+      const stored = await distribution.upload(zip, makeCurrent, by);
+      const { packageName, packageVersion } = stored.package;
+      const rolled = makeCurrent
+        ? await deps.versions.roll(packageName, packageVersion, { by, canary })
+        : { instances: [], etag: null };
+      return { ...stored, instances: rolled.instances, settingsEtag: rolled.etag };
+    },
+    rollback: deps.versions.rollback,
+    deployments,
+    removePackage: distribution.remove,
     settings: requireSettings,
     putSettings: settings.put,
     undoSettings: settings.undo,

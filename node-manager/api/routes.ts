@@ -6,6 +6,7 @@ import { acceptUploads, actorOf, UPLOAD_TYPES, withUpload } from '#http-api';
 import type { KeyName } from '../keys/key-operations.ts';
 import type { MasterOperations } from './operations.ts';
 import { settingsRoutes } from './settings-routes.ts';
+import { deploymentRoutes } from './deployment-routes.ts';
 import { takeTurns } from './upload-turns.ts';
 
 const root = '/api/master';
@@ -14,12 +15,19 @@ const deploy = { scope: 'deploy' } as const;
 const text = { type: 'string', minLength: 1 } as const;
 const uploadsAtOnce = 4;
 
+interface CanaryQuery {
+  canary?: number;
+  promoteAfterMs?: number;
+}
+type Upload = FastifyRequest<{ Querystring: CanaryQuery }>;
+
 export async function masterRoutes(app: FastifyInstance, operations: MasterOperations): Promise<void> {
   await app.register(async scope => readRoutes(scope, operations));
   await app.register(async scope => packageRoutes(scope, operations));
   await app.register(async scope => settingsRoutes(scope, operations));
   await app.register(async scope => actionRoutes(scope, operations));
   await app.register(async scope => keyRoutes(scope, operations));
+  await app.register(async scope => deploymentRoutes(scope, operations));
 }
 
 function readRoutes(app: FastifyInstance, operations: MasterOperations): void {
@@ -85,23 +93,48 @@ async function packageRoutes(app: FastifyInstance, operations: MasterOperations)
   const { uploadBytesMax } = operations;
   takeTurns(app, uploadsAtOnce);
   await acceptUploads(app);
-  const upload = (makeCurrent: boolean) => async (request: FastifyRequest, reply: FastifyReply) => {
+  const upload = (makeCurrent: boolean) => async (request: Upload, reply: FastifyReply) => {
+    const { canary, promoteAfterMs = null } = request.query;
+    if (canary === undefined && promoteAfterMs !== null) {
+      throw new HoldfastError(
+        'HF_REQUEST_INVALID',
+        'promoteAfterMs needs canary=<n>, the number of copies that change first',
+      );
+    }
     const outcome = await withUpload(request, reply, async zip => {
       operations.assertLeading();
-      return operations.upload(await readAll(zip, uploadBytesMax), makeCurrent, actorOf(request));
+      return operations.upload(await readAll(zip, uploadBytesMax), {
+        makeCurrent,
+        canary: canary === undefined ? null : { instances: canary, promoteAfterMs },
+        by: actorOf(request),
+      });
     });
     if (outcome.settingsEtag !== null) reply.header('etag', outcome.settingsEtag);
     return reply.code(outcome.created ? 201 : 200).send(outcome);
   };
   const schema = { consumes: UPLOAD_TYPES };
-  app.post(
+  app.post<{ Querystring: CanaryQuery }>(
     `${root}/packages`,
     { config: deploy, schema: { summary: 'Upload a package to every node', ...schema } },
     upload(false),
   );
-  app.put(
+  app.put<{ Querystring: CanaryQuery }>(
     `${root}/packages`,
-    { config: deploy, schema: { summary: 'Upload, and roll all its instances to this version', ...schema } },
+    {
+      config: deploy,
+      schema: {
+        summary: 'Upload, and roll all its instances to this version',
+        querystring: {
+          type: 'object',
+          properties: {
+            canary: { type: 'integer', minimum: 1, maximum: 100_000 },
+            promoteAfterMs: { type: 'integer', minimum: 0, maximum: 2_592_000_000 },
+          },
+          additionalProperties: false,
+        },
+        ...schema,
+      },
+    },
     upload(true),
   );
   app.delete<{ Params: { packageName: string }; Querystring: { version?: string } }>(
@@ -163,7 +196,6 @@ function actionRoutes(app: FastifyInstance, operations: MasterOperations): void 
   later('POST', '/nodes/:networkName/drain', 'draining a node');
   later('POST', '/nodes/:networkName/undrain', 'undraining a node');
   later('GET', '/resources/:key/history', 'the history of a key');
-  later('POST', '/packages/:packageName/rollback', 'a rollback in the whole cluster');
 }
 
 function keyRoutes(app: FastifyInstance, { assertLeading, keys }: MasterOperations): void {

@@ -7,7 +7,8 @@
 import type { SyncOutcome } from '#client';
 import { HoldfastError, isoTime, type ApiEvent, type Logger, type PlanAction, type System } from '#core';
 import { nextFailure, pruneFailures } from '../planning/failures.ts';
-import type { Action, Failure, Plan } from '../planning/model.ts';
+import type { Deployments, PlanFacts } from '../deployments/deployments.ts';
+import type { Action, Failure, Plan, PlanInput } from '../planning/model.ts';
 import { plan } from '../planning/plan.ts';
 import { earliest } from '../planning/rolling.ts';
 import type { SettingsKeeper } from '../settings/settings-keeper.ts';
@@ -22,6 +23,10 @@ export interface ReconcilerOptions {
   observer: Observer;
   catalog: PackageCatalog;
   restarts: () => Readonly<Record<string, string>>;
+  /** Packages that belong on every node. */
+  everywhere: () => NonNullable<PlanInput['everywhere']>;
+  /** Says what may change of each instance. */
+  deployments: Pick<Deployments, 'advance' | 'rollouts' | 'preview' | 'dueInMs'>;
   leads: () => boolean;
   deposed: () => void;
   deadAfterMs: number;
@@ -55,7 +60,7 @@ const stopPatienceMs = 2_000;
 const actPatienceMs = 2_000;
 
 export function createReconciler(options: ReconcilerOptions): Reconciler {
-  const { system, log, settings, observer, catalog } = options;
+  const { system, log, settings, observer, catalog, deployments } = options;
   const failures = new Map<string, Failure>();
   /** Ids of actions that have begun and not ended, maybe in an earlier run. */
   const underWay = new Set<string>();
@@ -101,6 +106,8 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     try {
       await observe();
       let outcomes: ActionOutcome[] = [];
+      const facts = planFacts();
+      if (facts && options.leads() && !stopped) await deployments.advance(facts);
       const actions = notHeldUp(makePlan()?.actions ?? []);
       if (options.leads() && !stopped && actions.length > 0) {
         log.info({ reason, actions: actions.length }, 'sync acts');
@@ -144,24 +151,31 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     return observer.nodes().some(node => node.state === 'unknown');
   }
 
-  function makePlan(): Plan | null {
+  function planFacts(): PlanFacts | null {
     const current = settings.current();
-    if (!current) return (present = null);
-    present = plan({
-      settings: current.settings,
-      catalog: catalog.entries(),
-      observed: observer.nodes(),
-      failures,
-      restarts: options.restarts(),
-      maintenance: {},
-      rollouts: {},
-      movesLeft: 0,
-      managerId: null,
-      nowMs: now(),
-      now: isoTime(system.clock),
-      deadAfterMs: options.deadAfterMs,
-    });
-    return present;
+    return (
+      current && {
+        settings: current.settings,
+        catalog: catalog.entries(),
+        observed: observer.nodes(),
+        failures,
+        restarts: options.restarts(),
+        maintenance: {},
+        everywhere: options.everywhere(),
+        movesLeft: 0,
+        managerId: null,
+        nowMs: now(),
+        now: isoTime(system.clock),
+        deadAfterMs: options.deadAfterMs,
+      }
+    );
+  }
+
+  function makePlan(
+    rolloutsOf: (facts: PlanFacts) => PlanInput['rollouts'] = deployments.rollouts,
+  ): Plan | null {
+    const facts = planFacts();
+    return (present = facts && plan({ ...facts, rollouts: rolloutsOf(facts) }));
   }
 
   /** Without those that are under way, and those that have to wait for them. A plan lists what is needed first. */
@@ -237,7 +251,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
 
   function schedule(acted: boolean): void {
     const intervalMs = settings.current()?.settings.syncIntervalMs ?? 1_000;
-    const dueMs = present?.dueInMs ?? null;
+    const dueMs = earliest([present?.dueInMs ?? null, options.leads() ? deployments.dueInMs() : null]);
     const nextMs = acted
       ? followUpMs
       : earliest([intervalMs, dueMs === null ? null : Math.max(followUpMs, dueMs)])!;
@@ -263,7 +277,8 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     sync,
     async dryRun() {
       await observe();
-      return (makePlan()?.actions ?? []).map(toPlanAction);
+      const rolloutsOf = options.leads() ? deployments.preview : deployments.rollouts;
+      return (makePlan(rolloutsOf)?.actions ?? []).map(toPlanAction);
     },
     plan: () => present,
     lastSync: () => last,

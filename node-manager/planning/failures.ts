@@ -18,8 +18,17 @@ export function nextFailure(
     code: error.code,
     message: error.message,
     attempts,
-    retryAtMs: nowMs + Math.min(longestMs, firstMs * 2 ** (attempts - 1)),
+    retryAtMs: nowMs + pauseMs(attempts),
   };
+}
+
+/** When the action was tried last. */
+export function failedAtMs({ retryAtMs, attempts }: Failure): number {
+  return retryAtMs - pauseMs(attempts);
+}
+
+function pauseMs(attempts: number): number {
+  return Math.min(longestMs, firstMs * 2 ** (attempts - 1));
 }
 
 /** Failures of actions that were not asked for again for long are forgotten. */

@@ -92,6 +92,8 @@ export interface PlanInput {
   maintenance: Readonly<Record<string, NodeMaintenance>>;
   /** By instance id; one that is not in it changes without being held up. */
   rollouts: Readonly<Record<string, Rollout>>;
+  /** Packages that belong on every node though nothing may run from them: uploads. */
+  everywhere?: readonly Pick<CatalogEntry, 'packageName' | 'packageVersion'>[];
   /** Copies that may be moved now for the sake of evenness. */
   movesLeft: number;
   /** The manager that plans: it does not stop itself. Null: none does. */

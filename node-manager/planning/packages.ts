@@ -41,6 +41,10 @@ export function planPackages(input: PlanInput, desired: readonly DesiredInstance
       if (used.publisher) need(used.publisher, `${instance.id} publishes with it`, false);
     }
   }
+  for (const { packageName, packageVersion } of input.everywhere ?? []) {
+    const { found } = resolvePackage(catalog, packageName, packageVersion);
+    if (found) need(found, 'it was uploaded for every node', false);
+  }
 
   const inSettings = new Set(settings.nodeServers.map(node => node.networkName));
   const actions: Action[] = [];

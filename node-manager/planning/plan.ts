@@ -287,6 +287,7 @@ export function plan(input: PlanInput): Plan {
       versions,
       nodes: [...new Set(live.map(copy => copy.node))].sort(),
       problems,
+      deployment: null,
     };
   }
 }

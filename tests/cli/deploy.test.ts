@@ -80,6 +80,7 @@ describe('how far a deployment is', () => {
       versions: {},
       nodes: [],
       problems: [],
+      deployment: null,
     };
     const status = { instances: instance ? [{ ...whole, ...instance }] : [] } as Partial<MasterStatus>;
     return judgeRoll(status as MasterStatus, { instanceIds: ['shop'], packageVersion: '2.0.0' });
