@@ -34,6 +34,8 @@ export interface Track {
   good: Target | null;
   /** Versions of the package that were good, oldest first: what a rollback goes back along. */
   versions: string[];
+  /** Likewise of the host package. */
+  hostVersions: string[];
   active: ActiveDeployment | null;
   /** A revision whose deployment has failed for good: it is not begun again by itself. */
   spent: string | null;

@@ -8,7 +8,7 @@ import { HoldfastError } from '#core';
 import { versionsOf } from '../planning/catalog.ts';
 import type { DesiredInstance } from '../planning/desired.ts';
 import type { Catalog } from '../planning/model.ts';
-import type { DeploymentsState, Track } from './model.ts';
+import type { DeploymentsState, Target, Track } from './model.ts';
 
 export interface RollbackDecision {
   /** Null: instances do not agree on one. */
@@ -41,11 +41,11 @@ export function decideRollback(
   const current = currents.size === 1 ? currentOf(users[0]!) : null;
   const instances = users.map(({ settings }) => settings.id);
 
-  const begun = users.flatMap(user => rollbackUnderWay(trackOf(user), isHost) ?? []);
+  const begun = users.flatMap(user => underWay(trackOf(user), currentOf(user), isHost) ?? []);
   if (begun[0]) return { ...begun[0], instances, underWay: true };
 
   const before = users
-    .flatMap(user => previous(trackOf(user), currentOf(user), isHost, state) ?? [])
+    .flatMap(user => previous(trackOf(user), currentOf(user), isHost) ?? [])
     .filter(version => known.includes(version));
   const to =
     newest(before) ??
@@ -63,38 +63,36 @@ export function decideRollback(
   }
 }
 
-function rollbackUnderWay(track: Track | null, isHost: boolean): { from: string | null; to: string } | null {
-  const { active, good } = track ?? {};
-  if (!active || !good) return null;
-  const [was, becomes] = isHost
-    ? [good.revision.hostVersion, active.target.revision.hostVersion]
-    : [good.revision.packageVersion, active.target.revision.packageVersion];
-  if (was === null || becomes === null || was === becomes) return null;
-  if (active.record.state === 'rolling-back') return { from: becomes, to: was };
-  const { versions } = track!;
-  const goesBack = !isHost && versions.includes(becomes) && versions.indexOf(becomes) < versions.indexOf(was);
-  return goesBack ? { from: was, to: becomes } : null;
-}
-
-function previous(
+/** @param current the version that the settings want */
+function underWay(
   track: Track | null,
   current: string,
   isHost: boolean,
-  state: DeploymentsState,
-): string | null {
-  if (!track) return null;
-  const good = isHost ? track.good?.revision.hostVersion : track.good?.revision.packageVersion;
-  if (good && good !== current) return good;
-  if (isHost) {
-    const last = state.ended.find(
-      record =>
-        record.state === 'succeeded' &&
-        record.to.hostVersion === current &&
-        record.from?.hostVersion !== current,
-    );
-    return last?.from?.hostVersion ?? null;
-  }
-  return track.versions[track.versions.indexOf(current) - 1] ?? null;
+): { from: string | null; to: string } | null {
+  const good = versionOf(track?.good, isHost);
+  if (!track || good === null) return null;
+  const given = track.active?.record.state === 'rolling-back' ? versionOf(track.active.target, isHost) : null;
+  if (given !== null && given !== good) return { from: given, to: good };
+  const path = pathOf(track, isHost);
+  const goesBack = path.includes(current) && path.indexOf(current) < path.indexOf(good);
+  return goesBack ? { from: good, to: current } : null;
+}
+
+function previous(track: Track | null, current: string, isHost: boolean): string | null {
+  const good = versionOf(track?.good, isHost);
+  if (!track || good === null) return null;
+  if (good !== current) return good;
+  const path = pathOf(track, isHost);
+  return path[path.indexOf(current) - 1] ?? null;
+}
+
+function pathOf(track: Track, isHost: boolean): string[] {
+  return isHost ? track.hostVersions : track.versions;
+}
+
+function versionOf(target: Target | null | undefined, isHost: boolean): string | null {
+  if (!target) return null;
+  return isHost ? target.revision.hostVersion : target.revision.packageVersion;
 }
 
 function newest(versions: readonly string[]): string | undefined {

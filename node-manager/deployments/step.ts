@@ -304,17 +304,30 @@ export function promote(active: ActiveDeployment, by: string, now: string): Acti
   };
 }
 
-export const emptyTrack: Track = { good: null, versions: [], active: null, spent: null, canary: null };
+export const emptyTrack: Track = {
+  good: null,
+  versions: [],
+  hostVersions: [],
+  active: null,
+  spent: null,
+  canary: null,
+};
 
-/** The versions are a path: going back to one that is on it ends it there, so that the next rollback goes further back. */
 function becomesGood(track: Track, target: Target): Track {
-  const { packageVersion } = target.revision;
-  const known = track.versions.indexOf(packageVersion);
-  const versions =
-    known === -1
-      ? [...track.versions, packageVersion].slice(-versionsMax)
-      : track.versions.slice(0, known + 1);
-  return { ...track, good: target, versions, spent: null };
+  const { packageVersion, hostVersion } = target.revision;
+  return {
+    ...track,
+    good: target,
+    versions: walked(track.versions, packageVersion),
+    hostVersions: hostVersion === null ? track.hostVersions : walked(track.hostVersions, hostVersion),
+    spent: null,
+  };
+}
+
+/** Versions are a path: going back to one that is on it ends it there, so that the next rollback goes further back. */
+function walked(path: readonly string[], version: string): string[] {
+  const known = path.indexOf(version);
+  return known === -1 ? [...path, version].slice(-versionsMax) : path.slice(0, known + 1);
 }
 
 function shortly({ revisionId, revision }: Target): NonNullable<DeploymentRecord['from']> {

@@ -25,6 +25,10 @@ export interface FakeNode {
   readonly marks: (string | undefined)[];
   /** Throws to refuse a start; may change the process that results, or keep it waiting. */
   onStart: (packageName: string, request: StartProcessRequest, process: ProcessInfo) => void | Promise<void>;
+  /** Every package that was sent to it, `name@version`. */
+  readonly uploads: string[];
+  /** Throws to refuse an upload; may change what is answered. */
+  onUpload: (info: PackageInfo) => PackageInfo;
   /** Addresses of the coordination store that it was handed. */
   readonly stores: unknown[];
   /** Throws to refuse one. */
@@ -68,6 +72,8 @@ export function createFakeNode(name: string, secret: string): FakeNode {
     processes: [],
     marks: [],
     onStart: () => {},
+    uploads: [],
+    onUpload: info => info,
     stores: [],
     onStore: () => {},
     onMutation: () => {},
@@ -134,7 +140,8 @@ export function createFakeNode(name: string, secret: string): FakeNode {
       present.current = true;
     }
     const { zip: _zip, ...info } = present;
-    return { info, created };
+    node.uploads.push(`${packageName}@${packageVersion}`);
+    return { info: node.onUpload(info), created };
   }
 
   function routes(app: Api): void {

@@ -35,6 +35,8 @@ export interface Cluster {
   /** Replaces the settings file by rename, as editors do. */
   replaceFile(content: string): Promise<void>;
   readFile(): Promise<string>;
+  /** All managers; the nodes run on. */
+  stopManagers(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -116,8 +118,11 @@ export async function createCluster(
       await rename(`${settingsFile}.new`, settingsFile);
     },
     readFile: () => readFile(settingsFile, 'utf8'),
-    async stop() {
+    async stopManagers() {
       for (const entry of running) await entry.stop();
+    },
+    async stop() {
+      await cluster.stopManagers();
       await Promise.all(nodes.map(node => node.close()));
       await coordination.close();
       await rm(directory, { recursive: true, force: true });
