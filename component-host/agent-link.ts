@@ -64,7 +64,7 @@ export function createAgentLink(options: AgentLinkOptions): AgentLink {
       return null; // not there (yet): tried again soon, and counted by the orphan timer
     }
     if (ending.signal.aborted) return (opened.close(), null);
-    for (const name of ['configure', 'start', 'stop', 'letGo', 'shutdown'] as const) {
+    for (const name of ['configure', 'start', 'stop', 'letGo', 'ping', 'checked', 'shutdown'] as const) {
       opened.handle(name, (params: never) => options.methods[name](params));
     }
     opened.listen();

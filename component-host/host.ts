@@ -112,6 +112,11 @@ export async function startHost({
         await workload.letGo();
         return status();
       },
+      ping: () => Promise.resolve(status()),
+      checked(verdict) {
+        workload.checked(verdict);
+        return Promise.resolve(status());
+      },
       shutdown,
     },
     onOrphaned(reason) {

@@ -21,6 +21,7 @@ import type { DataPlane, Serving } from './data-plane.ts';
 import { createEnvironment } from './environment.ts';
 import { foreign, mustHave } from './foreign.ts';
 import type { PartRunner } from './lifecycle.ts';
+import { createHealthRecord } from './health.ts';
 import { loadComponent, loadPublisher, type LoadedComponent, type LoadedPublisher } from './loader.ts';
 import type { Part } from './machine.ts';
 import type { HostLogger } from './log.ts';
@@ -48,7 +49,7 @@ export class Workload implements PartRunner {
   #profile: Profile | null = null;
   #component: LoadedComponent | null = null;
   #publisher: LoadedPublisher | null = null;
-  #health: HostStatus['health'] = { ready: true };
+  readonly #health = createHealthRecord();
 
   #runningPublisher: MessagePublisher | null = null;
   #coordination: Coordination | null = null;
@@ -76,7 +77,7 @@ export class Workload implements PartRunner {
     return this.#runningPublisher?.state ?? 'stopped';
   }
   get health(): HostStatus['health'] {
-    return this.#health;
+    return this.#health.now;
   }
   get ownedKeys(): number {
     return this.#guard?.ownedKeys ?? 0;
@@ -181,6 +182,12 @@ export class Workload implements PartRunner {
     await this.#guard?.letGo();
   }
 
+  /** What the agent's checks say of the component. */
+  checked(verdict: { ok: boolean; message?: string }): void {
+    this.#health.checked(verdict);
+    this.#tellHealth();
+  }
+
   /** For the end of the process: nothing is served from here on, whatever still runs. */
   abort(): void {
     this.#guard?.abort();
@@ -215,7 +222,7 @@ export class Workload implements PartRunner {
     const log = this.#options.log.child({ package: component.manifest.packageName });
     const subscriptions = createSubscriptions();
     this.#subscriptions = subscriptions;
-    this.#health = { ready: true };
+    this.#health.begin(this.#profile!.awaitsCheck === true);
     const calls = await this.#createCalls();
     const context = createComponentContext({
       launch,
@@ -226,7 +233,10 @@ export class Workload implements PartRunner {
       coordination: this.#coordination!,
       resource: (instanceId, key) => calls.resource(instanceId, key),
       subscribe: (messageType, options) => subscriptions.add(messageType, options),
-      reportHealth: health => this.#reportHealth(health),
+      reportHealth: health => {
+        this.#health.reported(health);
+        this.#tellHealth();
+      },
     });
     const running = await foreign('create of the component', async () => component.create(context));
     mustHave(running, ['start', 'stop'], component.manifest.packageName);
@@ -293,7 +303,7 @@ export class Workload implements PartRunner {
     this.#guard = guard;
     this.#watchdog = watchdog;
     await guard.start();
-    if (!this.#health.ready) guard.setReady(false);
+    if (!this.#health.now.ready) guard.setReady(false);
     if (component.openResource) this.#calls!.startAlarms();
   }
 
@@ -319,12 +329,8 @@ export class Workload implements PartRunner {
     return startWatchdog?.({ system, log }) ?? null;
   }
 
-  #reportHealth(health: HostStatus['health']): void {
-    this.#health = {
-      ready: health.ready,
-      ...(health.message ? { message: health.message.slice(0, 500) } : {}),
-    };
-    this.#guard?.setReady(health.ready);
+  #tellHealth(): void {
+    this.#guard?.setReady(this.#health.now.ready);
     this.#options.onChange();
   }
 }

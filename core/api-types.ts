@@ -1,6 +1,6 @@
 /** What travels over the HTTP APIs. Types only; the contract is docs/api.md. All times are ISO 8601 UTC. */
 import type { MasterDeployment } from './deployment-types.ts';
-import type { HostState, HostStatus } from './host-protocol.ts';
+import type { HostState, HostStatus, JobRunStatus } from './host-protocol.ts';
 import type { Manifest } from './manifest/schema.ts';
 import type { HealthSettings } from './settings/model.ts';
 
@@ -87,7 +87,9 @@ export interface ProcessInfo {
   /** How often this entry was restarted after a crash. */
   restarts: number;
   /** The host's own view, null until its hello. */
-  host: Pick<HostStatus, 'state' | 'health' | 'ownedKeys' | 'errors' | 'publisher' | 'job'> | null;
+  host: Pick<HostStatus, 'state' | 'health' | 'ownedKeys' | 'errors' | 'publisher'> | null;
+  /** What its host said last of the run of a job; stays when the process has ended. Left out for what is no job. */
+  job?: JobRunStatus;
   /** How and why the last operating-system process ended, null if none did. */
   lastExit: { code: number | null; signal: string | null; reason: string; at: string } | null;
 }

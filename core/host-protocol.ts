@@ -70,6 +70,8 @@ export interface HostConfiguration {
   idleMs: number;
   /** At the session's deadline, while the store cannot be asked: stop serving, or go on, because every commit is fenced. */
   onAuthorityLoss: 'stop' | 'serveFenced';
+  /** The agent checks the component over HTTP: it is not ready before the first `checked` that says so. */
+  awaitsCheck?: true;
   /** The run of a job to complete; left out for what runs for ever. */
   job?: JobRunRequest;
 }
@@ -123,6 +125,10 @@ export interface HostMethods {
   stop(): HostStatus;
   /** Answers when nothing is open any more of a session that was lost. A frozen host does not answer, and is ended. */
   letGo(): HostStatus;
+  /** A sign of life: answered by the same event loop that the component runs on. */
+  ping(): HostStatus;
+  /** What the agent's HTTP checks say of the component; it is ready when both it and they say so. */
+  checked(params: { ok: boolean; message?: string }): HostStatus;
   /** Stops gracefully within the time, then the process exits with 0. Resolves when stopped, before the exit. */
   shutdown(params: { graceMs: number }): HostStatus;
 }

@@ -100,6 +100,10 @@ async function assemble(options: ResolvedOptions, opened: AsyncDisposableStack):
   const onStatus = (host: HostProcess, status: HostStatus) => {
     const entry = entries.byHost(host);
     if (!entry) return;
+    if (status.job) {
+      entry.record.job = status.job;
+      entries.save(); // how a run ended must outlive its process, and this one
+    }
     entries.publish(entry, 'process-status', { hostState: status.state, ready: status.health.ready });
   };
   const coordination = () => connection.address;
@@ -133,6 +137,7 @@ async function assemble(options: ResolvedOptions, opened: AsyncDisposableStack):
   const metrics = createMetrics({ entries, packages, events, spares: spares.ready });
   const supervisor = new Supervisor({
     system,
+    log,
     store,
     hosts,
     spares,

@@ -62,6 +62,37 @@ export const StartSchema = object({
   concurrency: integer(0, 1_000_000),
   idleMs: integer(0),
   onAuthorityLoss: { enum: ['stop', 'serveFenced'] },
+  health: object(
+    {
+      livenessMs: integer(0, 3_600_000),
+      http: {
+        anyOf: [
+          { type: 'null' },
+          object(
+            {
+              path: { type: 'string', pattern: '^/[^\\s#]*$', maxLength: 512 },
+              port: { anyOf: [integer(1, 65_535), { type: 'null' }] },
+              intervalMs: integer(100, 3_600_000),
+              timeoutMs: integer(10, 60_000),
+              failuresMax: integer(1, 1_000),
+              restart: { type: 'boolean' },
+            },
+            ['path', 'port', 'intervalMs', 'timeoutMs', 'failuresMax', 'restart'],
+          ),
+        ],
+      },
+    },
+    ['livenessMs', 'http'],
+  ),
+  job: object(
+    {
+      runId: identifier,
+      scheduledAt: { type: 'string', maxLength: 40 },
+      attempt: integer(1, 1_000),
+      timeoutMs: integer(1_000, 604_800_000),
+    },
+    ['runId', 'scheduledAt', 'attempt', 'timeoutMs'],
+  ),
   sessionTtlMs: integer(LIMITS.sessionTtlMsMin, LIMITS.sessionTtlMsMax),
 });
 

@@ -3,7 +3,7 @@
  * operating-system process, an *entry* is what somebody asked to run, which outlives the processes that crash under it.
  * A host that no entry points to is a warm spare.
  */
-import type { ProcessInfo, ProcessState, StartProcessRequest } from '#core';
+import type { JobRunStatus, ProcessInfo, ProcessState, StartProcessRequest } from '#core';
 
 /** One operating-system process, written before it is spawned (pid null) and again when its pid is known. */
 export interface HostRecord {
@@ -43,6 +43,10 @@ export interface EntryRecord {
   /** Whether it ever ran: a start that never succeeded is not tried again by itself. */
   everRan: boolean;
   lastExit: ProcessInfo['lastExit'];
+  /** The port that HTTP checks ask; left out when there are none. */
+  healthPort?: number;
+  /** What its host said last of the run of a job: that outlives the process. */
+  job?: JobRunStatus;
 }
 
 /** The highest mark seen of one cluster's leaders. */

@@ -31,6 +31,8 @@ export interface Entry {
   /** The first start, for those who ask for the same again meanwhile. */
   starting: Promise<ProcessInfo> | null;
   stopping: Promise<void> | null;
+  /** Ends the watch over the running host's health; null while there is none. */
+  endWatch: (() => void) | null;
   /** Aborts a bring-up and a wait for the next one. */
   readonly abort: AbortController;
 }
@@ -72,6 +74,7 @@ export function createEntries({ system, log, store, events, directoryOf }: Entri
         crashes: [],
         everRan: false,
         lastExit: null,
+        ...(plan.healthPort === null ? {} : { healthPort: plan.healthPort }),
       };
       const entry = wrap(record);
       entries.set(record.entryId, entry);
@@ -134,7 +137,7 @@ export function createEntries({ system, log, store, events, directoryOf }: Entri
 
 function wrap(record: EntryRecord): Entry {
   const abort = new AbortController();
-  return { record, host: null, bringUp: null, starting: null, stopping: null, abort };
+  return { record, host: null, bringUp: null, starting: null, stopping: null, endWatch: null, abort };
 }
 
 function nameOf({ packageName, packageVersion }: { packageName: string; packageVersion: string }) {
@@ -172,6 +175,7 @@ function toInfo({ record, host }: Entry): ProcessInfo {
       errors: status.errors,
       publisher: status.publisher,
     },
+    ...(record.job ? { job: record.job } : {}),
     lastExit: record.lastExit,
   };
 }

@@ -116,6 +116,16 @@ export class HostProcess {
     return status;
   }
 
+  /** Whether it answered at all, be it that it does not know the question; false when it is not connected or the time is over. */
+  async answers(timeoutMs: number): Promise<boolean> {
+    try {
+      await this.request('ping', null, timeoutMs);
+      return true;
+    } catch (error) {
+      return !(error instanceof HoldfastError) || error.code !== 'HF_COORDINATION_UNAVAILABLE';
+    }
+  }
+
   /** Whether it answers in time that nothing is open any more of a session that it lost. A frozen one does not. */
   async letsGo(timeoutMs: number): Promise<boolean> {
     try {
@@ -202,8 +212,8 @@ export class HostProcess {
   }
 }
 
-function news({ state, component, publisher, health }: HostStatus): string {
-  return JSON.stringify([state, component?.state, publisher?.state, health.ready, health.message]);
+function news({ state, component, publisher, health, job }: HostStatus): string {
+  return JSON.stringify([state, component?.state, publisher?.state, health.ready, health.message, job]);
 }
 
 function describeExit(code: number | null, signal: string | null): string {

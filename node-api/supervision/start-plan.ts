@@ -24,6 +24,8 @@ export interface StartPlan {
   instanceId: string;
   /** Null for an unconfigured host. Holds resolved secrets: hand it to the host and forget it. */
   configuration: HostConfiguration | null;
+  /** The port that HTTP checks ask; null when there are none. */
+  healthPort: number | null;
   redact: SecretReader['redact'];
 }
 
@@ -53,7 +55,7 @@ export async function planStart(
   if (kind === 'host') {
     refuseConfiguration(packageName, request);
     const base = { role: 'host', package: wanted, hostPackage: wanted, publisher: null } as const;
-    return { ...base, instanceId, configuration: null, redact: secrets.redact };
+    return { ...base, instanceId, configuration: null, healthPort: null, redact: secrets.redact };
   }
   const hostPackage = await findHostPackage(packages, hostPackageName, request.hostVersion);
   const publisher = request.messagePublisher
@@ -86,6 +88,7 @@ export async function planStart(
       publisher,
       instanceId,
       configuration,
+      healthPort: healthPortOf(request, configuration.settings),
       redact: secrets.redact,
     };
   } catch (error) {
@@ -125,7 +128,18 @@ async function configureInstance(
     concurrency: request.concurrency ?? 0,
     idleMs: request.idleMs ?? 0,
     onAuthorityLoss: request.onAuthorityLoss ?? 'stop',
+    ...(request.health?.http ? { awaitsCheck: true as const } : {}),
+    ...(request.job ? { job: request.job } : {}),
   };
+}
+
+/** @throws HoldfastError HF_SETTINGS_INVALID when there is a check, but no port to ask */
+function healthPortOf({ health }: StartProcessRequest, settings: Settings): number | null {
+  if (!health?.http) return null;
+  const port = health.http.port ?? settings.port;
+  if (typeof port === 'number' && Number.isInteger(port) && port >= 1 && port <= 65_535) return port;
+  const path = health.http.port === null ? '$.settings.port' : '$.health.http.port';
+  throw settingsProblem(path, port, 'the port that the component listens on, because health.http checks it');
 }
 
 /**

@@ -9,12 +9,16 @@ import {
   DEFAULTS,
   HoldfastError,
   isoTime,
+  type HealthSettings,
   type KillOutcome,
   type ProcessInfo,
+  type RestartPolicy,
   type StartProcessRequest,
 } from '#core';
+import type { FastifyBaseLogger } from 'fastify';
 import { bringUp, isStoreAway, type BringUpDeps } from './bring-up.ts';
 import { requireSameRequest, type Entries, type Entry } from './entries.ts';
+import { watchHealth } from '../health/watch-health.ts';
 import type { HostExit, HostProcess } from './host-process.ts';
 import { isLive } from './process-life.ts';
 import { decideRestart, defaultRestartPolicy } from './restart-policy.ts';
@@ -24,6 +28,7 @@ import { stopHost, within } from './stop-host.ts';
 export interface SupervisorDeps extends BringUpDeps {
   entries: Entries;
   planner: PlannerDeps;
+  log: FastifyBaseLogger;
   onStartDuration(ms: number): void;
 }
 
@@ -31,6 +36,7 @@ export interface SupervisorDeps extends BringUpDeps {
 const deathMs = 5_000;
 /** Between two tries to restart what needs a coordination store that is away. */
 const storeAwayMs = 1_000;
+const defaultHealth: HealthSettings = { livenessMs: DEFAULTS.livenessMs, http: null };
 
 export class Supervisor {
   readonly #deps: SupervisorDeps;
@@ -75,8 +81,23 @@ export class Supervisor {
     return outcome;
   }
 
-  /** The entry's process ended, with nobody having asked for it. */
+  /** Looks after the health of the entry's process, and takes care of its end when nobody asked for that. */
   watch(entry: Entry, host: HostProcess): void {
+    entry.endWatch?.();
+    entry.endWatch = watchHealth({
+      system: this.#deps.system,
+      log: this.#deps.log,
+      host,
+      health: entry.record.request.health ?? defaultHealth,
+      port: entry.record.healthPort ?? null,
+      firstAnswerMs: this.#deps.startTimeoutMs,
+      active: () => entry.host === host && entry.record.state === 'Running',
+      onSick: (type, reason) => {
+        if (host.ended || host.endExpected) return;
+        this.#deps.entries.publish(entry, type, { reason });
+        host.kill(reason);
+      },
+    });
     void host.gone.then(exit => {
       if (this.#closed || entry.host !== host || !isLive(entry.record.state)) return;
       if (entry.record.state === 'Stopping') this.#deps.entries.finish(entry, exit, 'process-stopped');
@@ -90,7 +111,7 @@ export class Supervisor {
     const { system, entries } = this.#deps;
     const { record } = entry;
     const decision = decideRestart({
-      policy: record.request.restart ?? defaultRestartPolicy,
+      policy: policyOf(entry),
       crashes: record.crashes,
       nowMs: system.clock.bootMs(),
       jitter: system.random.fraction(),
@@ -121,7 +142,10 @@ export class Supervisor {
   /** No start and no restart from now on. */
   close(): void {
     this.#closed = true;
-    for (const entry of this.#deps.entries.all()) entry.abort.abort(stopping());
+    for (const entry of this.#deps.entries.all()) {
+      entry.endWatch?.();
+      entry.abort.abort(stopping());
+    }
   }
 
   /** The live entry of this settingsId, as soon as it can be answered; null when a start is due. */
@@ -237,6 +261,12 @@ export class Supervisor {
     }
     entries.finish(entry, exit, 'process-stopped');
   }
+}
+
+/** A run of a job that crashed is not tried again here: whoever asked for it decides that, and counts its attempts. */
+function policyOf({ record }: Entry): RestartPolicy {
+  const policy = record.request.restart ?? defaultRestartPolicy;
+  return record.request.job ? { ...policy, maxAttempts: 0 } : policy;
 }
 
 /** A host that was told to shut down by its own API is not started again. */

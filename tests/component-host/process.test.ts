@@ -5,7 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { listenForChannels, type Channel } from '#channel';
 import type { Host } from '#component-host';
-import type { HostLaunch, HostStatus, InstanceId } from '#core';
+import type { HostConfiguration, HostLaunch, HostStatus, InstanceId } from '#core';
 import { configuration, eventually, openWorkspace, routed, type Workspace } from './workspace.ts';
 
 const main = join(import.meta.dirname, '../../component-host/main.ts');
@@ -66,11 +66,12 @@ describe('component host process', function () {
     packageName: string,
     settings = {},
     change: Partial<HostLaunch> = {},
+    given: Partial<HostConfiguration> = {},
   ): Promise<Running & { host: Host; launch: HostLaunch }> {
     const launch = workspace.launch(change);
     const running = spawnHost(`${JSON.stringify(launch)}\n`);
     await eventually(() => hellos.length > 0, 'the hello');
-    await channel.request('configure', configuration(packageName, settings));
+    await channel.request('configure', configuration(packageName, settings, given));
     await channel.request('start', null, { timeoutMs: 20_000 });
     return { ...running, launch, host: { uri: hellos[0]!.status.hostUri } as Host };
   }
@@ -90,6 +91,24 @@ describe('component host process', function () {
     child.kill('SIGTERM');
     assert.deepEqual(await ended, { end: 0, stderr: '' });
     assert.deepEqual(await sessions(), []);
+  });
+
+  it('answers signs of life, and is ready when both its component and the checks of its agent say so', async () => {
+    const { host } = await started('echo', {}, {}, { awaitsCheck: true });
+    const health = async () => (await channel.request<HostStatus>('ping', null)).health;
+    const inDirectory = (ready: boolean) =>
+      eventually(async () => (await sessions())[0]?.ready === ready, `a session that is ready: ${ready}`);
+    assert.deepEqual(await health(), { ready: false, message: 'its health has not been checked yet' });
+    await inDirectory(false);
+    await channel.request('checked', { ok: true });
+    assert.deepEqual(await health(), { ready: true });
+    await inDirectory(true);
+    await routed(workspace, host, '/unready');
+    await channel.request('checked', { ok: false, message: 'it answered 503' });
+    assert.deepEqual(await health(), { ready: false, message: 'told to' });
+    await channel.request('checked', { ok: true });
+    assert.deepEqual(await health(), { ready: false, message: 'told to' });
+    await inDirectory(false);
   });
 
   it('takes the next free port', async () => {
