@@ -50,6 +50,8 @@ export interface HostOptions {
   startMs?: number;
   /** Watches over the event loop of a process that is the host's alone. Default: nobody does. */
   startWatchdog?: StartWatchdog;
+  /** Ends a process that is the host's alone at once, because what it runs goes on without the right to. Default: nothing does. */
+  endProcess?: (reason: string) => void;
 }
 
 /** How long a host that served goes on answering 421 before its connections end. */
@@ -63,6 +65,7 @@ export async function startHost({
   system,
   startMs = 30_000,
   startWatchdog,
+  endProcess,
 }: HostOptions): Promise<Host> {
   mkdirSync(launch.hostDirectory, { recursive: true, mode: 0o700 });
   const { log, close: closeLog } = openHostLog({
@@ -85,6 +88,7 @@ export async function startHost({
     hostUri: () => server!.uri,
     dataPlane: loadDataPlane,
     ...(startWatchdog ? { startWatchdog } : {}),
+    ...(endProcess ? { endProcess } : {}),
     onChange: () => link.report(),
   });
   const lifecycle = new Lifecycle({

@@ -26,7 +26,7 @@ async function main(): Promise<void> {
     return fail(`this process is started by a Holdfast agent: ${textOf(error)}`, 2);
   }
   try {
-    host = await startHost({ launch, system, startWatchdog });
+    host = await startHost({ launch, system, startWatchdog, endProcess });
   } catch (error) {
     return fail(`the component host could not start: ${textOf(error)}`, 1);
   }
@@ -56,6 +56,12 @@ function watchProcess(host: Host): void {
   };
   process.on('uncaughtException', onDefect('uncaughtException'));
   process.on('unhandledRejection', onDefect('unhandledRejection'));
+}
+
+/** Everything that could be said has gone to its log; the agent sees the rest. */
+function endProcess(reason: string): void {
+  process.stderr.write(`the process ends: ${reason}\n`);
+  process.exit(1);
 }
 
 function fail(message: string, code: number): void {

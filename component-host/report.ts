@@ -38,7 +38,7 @@ export function describeHost({
   workload: Workload;
   errors: HostStatus['errors'];
 }): HostStatus {
-  const { component, publisher, profile } = workload;
+  const { component, publisher, profile, job } = workload;
   return {
     state: hostState(state),
     hostUri: uri,
@@ -60,6 +60,7 @@ export function describeHost({
       : null,
     health: workload.health,
     ownedKeys: workload.ownedKeys,
+    ...(job ? { job } : {}),
     errors,
   };
 }

@@ -11,6 +11,8 @@ import {
   type HostLaunch,
   type HostStatus,
   type InstanceId,
+  type JobRunRequest,
+  type JobRunStatus,
   type MessagePublisher,
   type System,
 } from '#core';
@@ -22,6 +24,7 @@ import { createEnvironment } from './environment.ts';
 import { foreign, mustHave } from './foreign.ts';
 import type { PartRunner } from './lifecycle.ts';
 import { createHealthRecord } from './health.ts';
+import { startJob, waitingFor, type Job } from './job.ts';
 import { loadComponent, loadPublisher, type LoadedComponent, type LoadedPublisher } from './loader.ts';
 import type { Part } from './machine.ts';
 import type { HostLogger } from './log.ts';
@@ -37,6 +40,8 @@ export interface WorkloadOptions {
   log: HostLogger;
   hostUri: () => string;
   startWatchdog?: StartWatchdog;
+  /** Ends the process at once, where it is the host's alone. */
+  endProcess?: (reason: string) => void;
   /** Loads what answers the router; called when a component that answers HTTP starts. */
   dataPlane: () => Promise<DataPlane>;
   /** Health or the number of owned keys changed. */
@@ -59,6 +64,8 @@ export class Workload implements PartRunner {
   #guard: OwnershipGuard | null = null;
   #watchdog: Watchdog | null = null;
   #calls: Calls | null = null;
+  /** Once in the life of this process: another start does not run it again. */
+  #job: Job | null = null;
 
   constructor(options: WorkloadOptions) {
     this.#options = options;
@@ -78,6 +85,11 @@ export class Workload implements PartRunner {
   }
   get health(): HostStatus['health'] {
     return this.#health.now;
+  }
+  /** Of the run that the host was configured for; null for what is no job. */
+  get job(): JobRunStatus | null {
+    const request = this.#profile?.job;
+    return this.#job?.status ?? (request ? waitingFor(request) : null);
   }
   get ownedKeys(): number {
     return this.#guard?.ownedKeys ?? 0;
@@ -240,6 +252,8 @@ export class Workload implements PartRunner {
     });
     const running = await foreign('create of the component', async () => component.create(context));
     mustHave(running, ['start', 'stop'], component.manifest.packageName);
+    if (this.#profile!.job)
+      mustHave(running, ['run'], `${component.manifest.packageName}, configured as a job,`);
     this.#runningComponent = running;
     if (running.fetch || running.openResource) this.#dataPlane = await this.#options.dataPlane();
     await foreign('start of the component', () => running.start(signal));
@@ -284,7 +298,7 @@ export class Workload implements PartRunner {
         processId: launch.processId,
         nodeName: launch.nodeName,
         address: hostUri(),
-        ownsResources: component.openResource !== undefined,
+        ownsResources: component.openResource !== undefined && !profile.job,
         capacity: profile.capacity,
         ttlMs: profile.sessionTtlMs,
       },
@@ -305,11 +319,29 @@ export class Workload implements PartRunner {
     await guard.start();
     if (!this.#health.now.ready) guard.setReady(false);
     if (component.openResource) this.#calls!.startAlarms();
+    if (profile.job) this.#job ??= this.#startJob(component, profile, profile.job);
+  }
+
+  #startJob(component: Component, profile: Profile, request: JobRunRequest): Job {
+    const { system, launch, log, onChange, endProcess } = this.#options;
+    return startJob({
+      system,
+      log,
+      leases: this.#coordination!.leases,
+      run: component.run!.bind(component),
+      request,
+      instanceId: profile.instanceId,
+      holder: launch.processId,
+      leaseTtlMs: profile.sessionTtlMs,
+      onChange,
+      endProcess: reason => endProcess?.(reason),
+    });
   }
 
   async #closeSession(signal: AbortSignal): Promise<void> {
     const guard = this.#guard;
     try {
+      await this.#job?.stop(signal);
       await this.#calls?.stopAlarms();
       await guard?.drain(signal);
       // Answers of components that own nothing are not the guard's to count.

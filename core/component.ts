@@ -30,8 +30,29 @@ export interface Component {
   openResource?(resource: Resource): Promise<ResourceHandler>;
   /** Answers HTTP requests that need no ownership. Not used where `openResource` exists. */
   fetch?(request: Request): Promise<Response> | Response;
+  /**
+   * Does the work of one run of a job, and resolves to what is worth keeping in its history (at most 4 KiB as JSON). Called once, after
+   * `start`, where the instance is a job; not called otherwise. One run of a job goes on at a time in the whole cluster. The signal
+   * aborts when the run has to stop: its time is over, the process stops, or the right to be the only run ends. A rejection, or an
+   * end after the abort, is a failure.
+   */
+  run?(run: JobRun, signal: AbortSignal): Promise<Json | void>;
   /** Receives messages of the component's subscriptions. Resolving acknowledges. */
   onMessage?(message: Message): Promise<void>;
+}
+
+/** One run of a job. */
+export interface JobRun {
+  /** The same for every attempt of this run. */
+  readonly runId: string;
+  /** The time that it was due. */
+  readonly scheduledAt: Date;
+  /** 1 for the first try. */
+  readonly attempt: number;
+  /** Strictly higher than that of every run and attempt before. What the run writes to should reject a lower one. */
+  readonly fence: bigint;
+  /** Throws unless this is the only run at this moment. Call it before every effect on the outside. */
+  assertCurrent(): void;
 }
 
 /** Serves one owned resource until `close`. */

@@ -205,6 +205,22 @@ export const errorTable = define({
     meaning:
       'The lease under which the work ran has ended, or could not be renewed in time; the work was told to stop.',
   },
+  // Jobs
+  HF_JOB_TIMEOUT: {
+    statusCode: 504,
+    retryable: false,
+    meaning: 'A run of a job did not end in time; it was told to stop.',
+  },
+  HF_JOB_CANCELLED: {
+    statusCode: 409,
+    retryable: false,
+    meaning: 'A run of a job was told to stop: by an operator, or because its process stops.',
+  },
+  HF_JOB_RESULT: {
+    statusCode: 422,
+    retryable: false,
+    meaning: 'A run of a job succeeded, but its result cannot be kept.',
+  },
   // Messages
   HF_NO_PUBLISHER: {
     statusCode: 409,

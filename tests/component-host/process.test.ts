@@ -155,6 +155,34 @@ describe('component host process', function () {
     assert.match(log, /unhandledRejection.*nobody listens|nobody listens.*unhandledRejection/);
   });
 
+  const job = { runId: 'r1', scheduledAt: '2026-01-02T03:04:05.000Z', attempt: 1, timeoutMs: 60_000 };
+  const runs = () => workspace.lines().filter(line => line.startsWith('run '));
+
+  it('runs a job again after the process that ran it was killed, with a higher fence', async () => {
+    const settings = { journal: workspace.journal, does: 'wait' };
+    const first = await started('runner', settings, {}, { job, sessionTtlMs: 1_000 });
+    await eventually(() => runs().length === 1, 'the first run');
+    first.child.kill('SIGKILL');
+    await first.ended;
+    hellos = [];
+    await started('runner', settings, {}, { job: { ...job, attempt: 2 }, sessionTtlMs: 1_000 });
+    await eventually(() => runs().length === 2, 'the second run');
+    const [one, two] = runs().map(line => BigInt(line.split(' ').at(-1)!));
+    assert.ok(one! < two!, `${one} < ${two}`);
+  });
+
+  it('ends itself when a run goes on although it was told that its lease is lost', async () => {
+    const settings = { journal: workspace.journal, does: 'ignore' };
+    const { ended, launch } = await started('runner', settings, {}, { job, sessionTtlMs: 1_000 });
+    await eventually(() => runs().length === 1, 'the run');
+    const { leases } = workspace.coordination;
+    const { fence } = (await leases.inspect('jobs/pool'))!;
+    assert.ok(await leases.release('jobs/pool', launch.processId, fence));
+    const { end, stderr } = await ended;
+    assert.equal(end, 1);
+    assert.match(stderr, /its run r1 goes on although the lease of the job is lost/);
+  });
+
   it('leaves its session to its agent when it is killed', async () => {
     const { child, ended, launch } = await started('keeper');
     child.kill('SIGKILL');
