@@ -6,12 +6,14 @@
  * - `run` is called under the lease `jobs/<instanceId>` only, so that one run of a job goes on in the whole cluster, also behind partitions;
  *   its fence is higher than that of every run before.
  * - The signal aborts before the lease can be somebody else's. A run that does not end then is ended with its process.
+ * - No run is begun twice, nor one that is older than one that was begun, see `job-marker.ts`.
  * - The first outcome counts, and is never changed. What ends after its signal has aborted is no success: nobody knows what it left out.
  */
 import {
   HoldfastError,
   isoTime,
   type Component,
+  type DocumentStore,
   type JobRun,
   type JobRunRequest,
   type JobRunStatus,
@@ -21,11 +23,13 @@ import {
   type System,
 } from '#core';
 import { textOf } from './foreign.ts';
+import { markBegun } from './job-marker.ts';
 
 export interface JobOptions {
   system: System;
   log: Logger;
   leases: Pick<LeaseService, 'hold'>;
+  documents: Pick<DocumentStore, 'get' | 'put'>;
   run: NonNullable<Component['run']>;
   request: JobRunRequest;
   instanceId: string;
@@ -82,7 +86,7 @@ export function startJob(options: JobOptions): Job {
         const wait = { holder, ttlMs: leaseTtlMs, waitMs, signal };
         await leases.hold(`jobs/${instanceId}`, wait, work);
       } catch (error) {
-        if (status.state !== 'waiting') return; // it is settled: `work` itself never rejects
+        if (isStale(error)) return settle(failed(error));
         log.warn(
           { err: error, runId: request.runId },
           'the lease of the job cannot be asked for; it is tried again',
@@ -93,7 +97,10 @@ export function startJob(options: JobOptions): Job {
     }
   }
 
+  /** Rejects only when nothing was begun. */
   async function work(signal: AbortSignal, { fence }: { readonly fence: bigint }): Promise<void> {
+    await markBegun(options.documents, instanceId, holder, request);
+    if (signal.aborted) return settle(outcomeOfAbort(signal, stopping.signal));
     const cancels = [system.timers.after(request.timeoutMs, () => stopping.abort(timedOut(request)))];
     const onAbort = () => {
       const lost = !stopping.signal.aborted;
@@ -159,6 +166,10 @@ function runOf({ runId, scheduledAt, attempt }: JobRunRequest, fence: bigint, si
     fence,
     assertCurrent: () => signal.throwIfAborted(), // it looks at the clock, whatever timers have run
   };
+}
+
+function isStale(error: unknown): boolean {
+  return error instanceof HoldfastError && error.code === 'HF_JOB_STALE';
 }
 
 function outcomeOfAbort(signal: AbortSignal, stopping: AbortSignal): End {

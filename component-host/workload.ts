@@ -328,6 +328,7 @@ export class Workload implements PartRunner {
       system,
       log,
       leases: this.#coordination!.leases,
+      documents: this.#coordination!.documents,
       run: component.run!.bind(component),
       request,
       instanceId: profile.instanceId,

@@ -51,6 +51,8 @@ export interface StartProcessRequest {
 
 /** One run of a job, as whoever starts it names it. */
 export interface JobRunRequest {
+  /** Counts the runs of the job from 1: a host refuses one that is not newer than every run begun before. */
+  number: number;
   runId: string;
   /** The time that it was due, ISO 8601. */
   scheduledAt: string;

@@ -239,3 +239,8 @@ export interface StoredSettings {
   /** SHA-256 (hex) of the settings file when it last agreed with this; tells an edited file from an old one. */
   fileSha256: string | null;
 }
+
+/** Name of the document that tells which run of a job was begun last: JSON with `number`, `attempt` and `processId`. */
+export function jobMarkerName(instanceId: string): string {
+  return `job-begun/${instanceId}`;
+}

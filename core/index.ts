@@ -3,7 +3,8 @@ export type * from './api-types.ts';
 export type * from './deployment-types.ts';
 export type * from './component.ts';
 export type * from './coordination.ts';
-export { SETTINGS_DOCUMENT } from './coordination.ts';
+export { cronTimes, type CronTimes } from './cron.ts';
+export { jobMarkerName, SETTINGS_DOCUMENT } from './coordination.ts';
 export type * from './host-protocol.ts';
 export {
   COORDINATION_FILE,

@@ -216,6 +216,12 @@ export const errorTable = define({
     retryable: false,
     meaning: 'A run of a job was told to stop: by an operator, or because its process stops.',
   },
+  HF_JOB_STALE: {
+    statusCode: 409,
+    retryable: false,
+    meaning: 'The same or a newer run of the job was begun before; this one does nothing.',
+  },
+  HF_JOB_RUNNING: { statusCode: 409, retryable: false, meaning: 'A run of the job is under way.' },
   HF_JOB_RESULT: {
     statusCode: 422,
     retryable: false,

@@ -1,6 +1,7 @@
 /** What a schema cannot say about the settings: names that must be unique or point somewhere, numbers that must fit. Pure. */
 import { jsonPath, type Problem } from '../validation.ts';
 import { coordinationProblems } from './coordination-checks.ts';
+import { jobProblems } from './job-checks.ts';
 import { managerProblems } from './managers.ts';
 import type { ClusterSettings } from './model.ts';
 import type { ClusterSettingsDocument } from './schema.ts';
@@ -49,6 +50,7 @@ export function crossChecks(settings: ClusterSettings, knownPackages: ReadonlySe
   }
   problems.push(...coordinationProblems(settings));
   problems.push(...managerProblems(settings));
+  problems.push(...jobProblems(settings));
   const ids = new Set(settings.componentInstances.map(instance => instance.id));
   const anId = `the id of an instance (${someOf(ids) || 'there is none'})`;
   settings.routes.forEach((route, index) => {

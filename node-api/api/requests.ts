@@ -86,12 +86,13 @@ export const StartSchema = object({
   ),
   job: object(
     {
+      number: integer(1),
       runId: identifier,
       scheduledAt: { type: 'string', maxLength: 40 },
       attempt: integer(1, 1_000),
       timeoutMs: integer(1_000, 604_800_000),
     },
-    ['runId', 'scheduledAt', 'attempt', 'timeoutMs'],
+    ['number', 'runId', 'scheduledAt', 'attempt', 'timeoutMs'],
   ),
   sessionTtlMs: integer(LIMITS.sessionTtlMsMin, LIMITS.sessionTtlMsMax),
 });

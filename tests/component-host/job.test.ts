@@ -6,6 +6,7 @@ import type { HostConfiguration, JobRunRequest, JobRunStatus, Json } from '#core
 import { configuration, eventually, openWorkspace, type Workspace } from './workspace.ts';
 
 const request: JobRunRequest = {
+  number: 1,
   runId: 'r1',
   scheduledAt: '2026-01-02T03:04:05.000Z',
   attempt: 1,
@@ -70,7 +71,7 @@ describe('component host: jobs', function () {
       [failed.state, failed.error],
       ['failed', { code: 'HF_NOT_FOUND', message: 'no such month' }],
     );
-    const large = await ended(await begin({ does: 'return', value: 'x'.repeat(4_096) }));
+    const large = await ended(await begin({ does: 'return', value: 'x'.repeat(4_096) }, { number: 2 }));
     assert.deepEqual([large.state, large.result, large.error?.code], ['succeeded', null, 'HF_JOB_RESULT']);
     assert.match(large.error?.message ?? '', /4098 bytes of JSON, of at most 4096/);
   });
@@ -85,7 +86,7 @@ describe('component host: jobs', function () {
     const file = join(workspace.directory, 'go');
     const first = await begin({ does: 'wait', until: file });
     await running(first);
-    const second = await begin({ does: 'return' }, { runId: 'r2' });
+    const second = await begin({ does: 'return' }, { number: 2, runId: 'r2' });
     assert.equal(second.status().job?.state, 'waiting');
     assert.equal(fences().length, 1);
     await writeFile(file, '');
@@ -118,10 +119,33 @@ describe('component host: jobs', function () {
 
   it('stops one that waits for its turn without running it', async () => {
     await running(await begin({ does: 'wait' }));
-    const second = await begin({ does: 'return' }, { runId: 'r2' });
+    const second = await begin({ does: 'return' }, { number: 2, runId: 'r2' });
     await second.stop();
     assert.equal(second.status().job?.error?.code, 'HF_JOB_CANCELLED');
     assert.equal(fences().length, 1);
+  });
+
+  it('begins no run twice, and none that is older than one that was begun', async () => {
+    assert.equal(
+      (await ended(await begin({ does: 'return' }, { number: 7, attempt: 2 }))).state,
+      'succeeded',
+    );
+    for (const old of [
+      { number: 7, attempt: 2 },
+      { number: 7, attempt: 1 },
+      { number: 6, attempt: 3 },
+    ]) {
+      const status = await ended(await begin({ does: 'return' }, old));
+      assert.deepEqual(
+        [status.state, status.error?.code, status.startedAt],
+        ['failed', 'HF_JOB_STALE', null],
+      );
+    }
+    assert.equal(
+      (await ended(await begin({ does: 'return' }, { number: 7, attempt: 3 }))).state,
+      'succeeded',
+    );
+    assert.equal(fences().length, 2);
   });
 
   it('refuses to start a job whose component cannot run, and runs none that is no job', async () => {

@@ -155,7 +155,13 @@ describe('component host process', function () {
     assert.match(log, /unhandledRejection.*nobody listens|nobody listens.*unhandledRejection/);
   });
 
-  const job = { runId: 'r1', scheduledAt: '2026-01-02T03:04:05.000Z', attempt: 1, timeoutMs: 60_000 };
+  const job = {
+    number: 1,
+    runId: 'r1',
+    scheduledAt: '2026-01-02T03:04:05.000Z',
+    attempt: 1,
+    timeoutMs: 60_000,
+  };
   const runs = () => workspace.lines().filter(line => line.startsWith('run '));
 
   it('runs a job again after the process that ran it was killed, with a higher fence', async () => {

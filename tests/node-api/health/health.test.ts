@@ -117,7 +117,13 @@ describe('node API: health', () => {
   });
 
   it('does not restart the run of a job that crashed, and keeps what its host said last', async () => {
-    const job = { runId: 'r1', scheduledAt: '2026-01-01T00:00:00.000Z', attempt: 1, timeoutMs: 60_000 };
+    const job = {
+      number: 1,
+      runId: 'r1',
+      scheduledAt: '2026-01-01T00:00:00.000Z',
+      attempt: 1,
+      timeoutMs: 60_000,
+    };
     const answer = await agent.start('worker', { settingsId: 'a/r1', restart, job });
     assert.equal(answer.body.job?.state, 'running');
     signalProcess(identityOf(answer.body.pid), 'SIGKILL');
