@@ -72,6 +72,19 @@ export interface HeldKey {
   alarmAtMs: number | null;
 }
 
+/** What the directory remembers of a key, whoever owns it now: what a backup must hold. */
+export interface KeyRecord {
+  pool: InstanceId;
+  key: ResourceKey;
+  /** The highest that any owner of it had; 0: nobody ever owned it. */
+  fence: Fence;
+  /** Whether an owner has opened it, ever: its state must exist then. */
+  opened: boolean;
+  paused: boolean;
+  /** Epoch milliseconds; null: none. */
+  alarmAtMs: number | null;
+}
+
 export interface OpenSession {
   pool: InstanceId;
   processId: ProcessId;
@@ -191,6 +204,17 @@ export interface ResourceDirectory {
     limit?: number;
     cursor?: string;
   }): Promise<{ claims: Claim[]; cursor: string | null }>;
+  /**
+   * The records of all keys, in any order; `limit` 1 to 1,000 of about so many, the first page after null. What changes meanwhile may be told as it was or as
+   * it is, and twice.
+   */
+  exportKeys(cursor: string | null, limit: number): Promise<{ records: KeyRecord[]; cursor: string | null }>;
+  /**
+   * Takes over what another directory knew, at most 1,000 records. From now on every fence is above all that the other can have given out, also
+   * after it was exported (see docs/ownership.md). A key that has a live owner here is left as it is, and told as refused; one that was
+   * owned here under a higher fence keeps what was learnt here.
+   */
+  importKeys(records: KeyRecord[]): Promise<{ pool: InstanceId; key: ResourceKey }[]>;
   /** Calls for every event from now on, in order; `reset` after a gap. The result stops it. */
   watch(listener: (event: DirectoryEvent) => void): () => void;
 }

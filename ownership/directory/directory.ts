@@ -24,12 +24,14 @@ import type {
   HeldKey,
   Holding,
   InstanceId,
+  KeyRecord,
   OpenSession,
   ProcessId,
   ResourceKey,
   Session,
   SessionId,
 } from '#core';
+import { importFloor } from './import-floor.ts';
 import { Keys, type KeyPorts } from './keys.ts';
 import { OutputCollector, type DirectoryOutput, type KeyOf, type SessionRecord } from './records.ts';
 import { Sessions } from './sessions.ts';
@@ -202,6 +204,13 @@ export class Directory {
   settleAlarm(held: Holding, atMs: number, nowMs: number): boolean {
     this.expire(nowMs);
     return this.#keys.settleAlarm(held, atMs);
+  }
+
+  /** @param epoch a fence above all that a directory can have given out by now, see `fenceEpoch` */
+  importKeys(records: readonly KeyRecord[], epoch: Fence, nowMs: number): KeyOf[] {
+    this.#keys.hearOf(importFloor(records, epoch));
+    this.expire(nowMs);
+    return records.filter(record => !this.#keys.import(record)).map(({ pool, key }) => ({ pool, key }));
   }
 
   // Output -----------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
  * The directory's keys: whose each one is, under which fence. Knows nothing of time: it is asked when everything that has
  * expired was ended, and told whether the directory still collects what it has forgotten.
  */
-import type { Claim, ClaimOutcome, Fence, HeldKey, Holding, InstanceId, SessionId } from '#core';
+import type { Claim, ClaimOutcome, Fence, HeldKey, Holding, InstanceId, KeyRecord, SessionId } from '#core';
 import { chooseOwner } from '../placement.ts';
 import { RecordCache } from './record-cache.ts';
 import {
@@ -153,7 +153,24 @@ export class Keys {
 
   /** Hears of fences that hosts hold, before anything is decided by them. @throws HoldfastError HF_REQUEST_INVALID */
   hear(held: HeldKey[]): void {
-    for (const { fence } of held) this.#ports.fenceSeen(fence);
+    for (const { fence } of held) this.hearOf(fence);
+  }
+
+  /** Every fence from now on is above this one. @throws HoldfastError HF_REQUEST_INVALID */
+  hearOf(fence: Fence): void {
+    this.#ports.fenceSeen(fence);
+  }
+
+  /** Takes over what another directory knew of a key. Returns whether it did: not while somebody owns the key here. */
+  import({ pool, key, ...told }: KeyRecord): boolean {
+    const record = this.#find({ pool, key }) ?? this.#create({ pool, key });
+    if (record.session?.live) return false;
+    const owned = record.fence > told.fence; // here, and later: what that owner left holds
+    record.opened ||= told.opened;
+    if (!owned) Object.assign(record, { fence: told.fence, session: null, alarmAtMs: told.alarmAtMs });
+    this.#output.claim(record);
+    if (!owned) this.#setPaused(record, told.paused);
+    return true;
   }
 
   /**

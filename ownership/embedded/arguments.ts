@@ -2,8 +2,17 @@
  * Reading what a client sent. Clients are processes of the same user, but a defect in one of them must not put nonsense into
  * the store of all: every argument is checked for type and size, and refused with HF_REQUEST_INVALID.
  */
-import { HoldfastError, LIMITS, type HeldKey, type Holding, type OpenSession, type ResourceKey } from '#core';
-import { decodeFence } from './wire.ts';
+import {
+  HoldfastError,
+  LIMITS,
+  type HeldKey,
+  type Holding,
+  type KeyRecord,
+  type OpenSession,
+  type ResourceKey,
+} from '#core';
+import { checkReportedFence } from './fence-counter.ts';
+import { decodeFence, decodeRecordFence } from './wire.ts';
 
 /** The parameters of one call, by name. */
 export type Params = Readonly<Record<string, unknown>>;
@@ -54,6 +63,23 @@ export function heldKeys(params: Params): HeldKey[] {
       fence: decodeFence(held['fence']),
       opened: flag(held, 'opened'),
       alarmAtMs: optional(held, 'alarmAtMs', time),
+    };
+  });
+}
+
+/** @throws HoldfastError HF_REQUEST_INVALID also for a fence that nobody can have given out: the counter would follow it */
+export function keyRecords(params: Params): KeyRecord[] {
+  return list(params, 'records').map(each => {
+    const told = record(each, 'records');
+    const fence = decodeRecordFence(told['fence']);
+    checkReportedFence(fence);
+    return {
+      pool: text(told, 'pool'),
+      key: resourceKey(told),
+      fence,
+      opened: flag(told, 'opened'),
+      paused: flag(told, 'paused'),
+      alarmAtMs: optional(told, 'alarmAtMs', time),
     };
   });
 }

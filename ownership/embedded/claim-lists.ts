@@ -1,7 +1,12 @@
 /** Lists of claims, read from an index whatever is asked, and never more than a bounded number of rows at once. */
 import type { DatabaseSync } from 'node:sqlite';
-import type { Claim, Fence, InstanceId, ResourceKey, SessionId } from '#core';
+import type { Claim, Fence, InstanceId, KeyRecord, ResourceKey, SessionId } from '#core';
 import { describeClaim, type SessionRecord } from '../directory/records.ts';
+
+interface Place {
+  key: string;
+  pool: string;
+}
 
 export interface ClaimQuery {
   pool: InstanceId | null;
@@ -10,13 +15,13 @@ export interface ClaimQuery {
   sessionId: SessionId | null;
   limit: number;
   /** Start after this place in the order of (key, pool). */
-  after: { key: string; pool: string } | null;
+  after: Place | null;
 }
 
 export interface ClaimPage {
   claims: Claim[];
   /** Where to go on; null at the end. */
-  next: { key: string; pool: string } | null;
+  next: Place | null;
 }
 
 export interface DueAlarms {
@@ -29,6 +34,8 @@ export interface ClaimLists {
   /** One page of claims of live sessions; it may be short, or empty, and still not the last. */
   page(query: ClaimQuery, liveSession: (id: SessionId) => SessionRecord | null): ClaimPage;
   dueAlarms(pool: InstanceId, limit: number, wallMs: number): DueAlarms;
+  /** Every record, whoever owns the key, in the order of (key, pool). */
+  records(limit: number, after: Place | null): { records: KeyRecord[]; next: Place | null };
 }
 
 /** Rows that one page looks at, so that a long stretch of keys that are not wanted does not stop the coordinator. */
@@ -41,7 +48,24 @@ export function createClaimLists(database: DatabaseSync): ClaimLists {
      ORDER BY alarm_at_ms, key LIMIT ?`,
   );
 
+  const everything = database.prepare(
+    `SELECT key, pool, fence, opened, paused, alarm_at_ms FROM claims WHERE (key, pool) > (?, ?) ORDER BY key, pool LIMIT ?`,
+  );
+  everything.setReadBigInts(true);
+
   return {
+    records(limit, after) {
+      const rows = everything.all(after?.key ?? '', after?.pool ?? '', limit);
+      const records = rows.map(row => ({
+        pool: row['pool'] as InstanceId,
+        key: row['key'] as ResourceKey,
+        fence: row['fence'] as Fence,
+        opened: row['opened'] === 1n,
+        paused: row['paused'] === 1n,
+        alarmAtMs: row['alarm_at_ms'] === null ? null : Number(row['alarm_at_ms']),
+      }));
+      return { records, next: records.length < limit ? null : records.at(-1)! };
+    },
     page(query, liveSession) {
       const claims: Claim[] = [];
       let { pool } = query;

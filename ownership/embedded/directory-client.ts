@@ -1,15 +1,18 @@
 /** `ResourceDirectory` over the coordinator's socket. */
-import type { Claim, HeldKey, ResourceDirectory, ResourceKey, SessionId } from '#core';
+import type { Claim, HeldKey, InstanceId, ResourceDirectory, ResourceKey, SessionId } from '#core';
 import { time } from './arguments.ts';
 import type { Connection } from './connection.ts';
 import type { Subscriptions } from './subscriptions.ts';
 import {
   decodeClaim,
+  decodeKeyRecord,
   decodeOutcome,
   decodeTransfer,
   encodeHeldKey,
   encodeHolding,
+  encodeKeyRecord,
   type WireClaim,
+  type WireKeyRecord,
   type WireOutcome,
   type WireTransfer,
 } from './wire.ts';
@@ -73,6 +76,15 @@ export function directoryClient({ call }: Connection, subscriptions: Subscriptio
       type Page = { claims: WireClaim[]; cursor: string | null };
       const { claims, cursor } = await call<Page>('list', query, again);
       return { claims: claims.map(decodeClaim), cursor };
+    },
+    async exportKeys(cursor, limit) {
+      type Page = { records: WireKeyRecord[]; cursor: string | null };
+      const page = await call<Page>('exportKeys', { cursor, limit }, again);
+      return { records: page.records.map(decodeKeyRecord), cursor: page.cursor };
+    },
+    async importKeys(records) {
+      const sent = records.map(each => ({ ...encodeKeyRecord(each), alarmAtMs: checkTime(each.alarmAtMs) }));
+      return call<{ pool: InstanceId; key: ResourceKey }[]>('importKeys', { records: sent }, again);
     },
     watch: listener => subscriptions.watchDirectory(listener),
   };

@@ -6,6 +6,7 @@ import {
   heldKeys,
   holding,
   holdings,
+  keyRecords,
   number,
   openSession,
   optional,
@@ -16,8 +17,9 @@ import {
   time,
   type Params,
 } from './arguments.ts';
+import { fenceEpoch } from '#leases';
 import type { Method, MethodPorts } from './methods.ts';
-import { decodeFence, encodeClaim, encodeOutcome, encodeTransfer } from './wire.ts';
+import { decodeFence, encodeClaim, encodeKeyRecord, encodeOutcome, encodeTransfer } from './wire.ts';
 
 const pageMax = 1_000;
 
@@ -131,6 +133,12 @@ function listMethods(ports: MethodPorts): Record<string, Method> {
       const { alarms, nextAtMs } = store.claims.dueAlarms(of, atMost, atMs);
       return { alarms, nextInMs: nextAtMs === null ? null : Math.max(0, nextAtMs - atMs) };
     },
+    exportKeys(p) {
+      commit.flush();
+      const { records, next } = store.claims.records(limit(p), optional(p, 'cursor', cursor));
+      return { records: records.map(encodeKeyRecord), cursor: next && formatCursor(next) };
+    },
+    importKeys: p => commit.run(() => directory.importKeys(keyRecords(p), fenceEpoch(wallMs()), nowMs())),
     watchDirectory: (_params, subscriber) => subscriber.watchDirectory(),
   };
 }

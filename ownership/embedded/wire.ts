@@ -10,6 +10,7 @@ import {
   type DirectoryEvent,
   type Fence,
   type HeldKey,
+  type KeyRecord,
   type Holding,
   type LeaseGrant,
   type LeaseHolder,
@@ -26,6 +27,7 @@ type WithText<T> = T extends { fence: bigint }
 export type WireClaim = WithText<Claim>;
 export type WireHolding = WithText<Holding>;
 export type WireHeldKey = WithText<HeldKey>;
+export type WireKeyRecord = WithText<KeyRecord>;
 export type WireOutcome = { owned: true; claim: WireClaim } | Extract<ClaimOutcome, { owned: false }>;
 type Transfer = Awaited<ReturnType<ResourceDirectory['transfer']>>;
 export type WireTransfer = { held: true; claim: WireClaim | null } | { held: false };
@@ -62,6 +64,15 @@ export const encodeHolding = ({ pool, key, sessionId, fence }: Holding): WireHol
 });
 export const encodeHeldKey = (held: HeldKey): WireHeldKey => ({ ...held, fence: held.fence.toString() });
 
+export const encodeKeyRecord = (record: KeyRecord): WireKeyRecord => ({
+  ...record,
+  fence: record.fence.toString(),
+});
+export const decodeKeyRecord = (record: WireKeyRecord): KeyRecord => ({
+  ...record,
+  fence: decodeRecordFence(record.fence),
+});
+
 export const encodeTransfer = (outcome: Transfer): WireTransfer =>
   outcome.held ? { held: true, claim: outcome.claim && encodeClaim(outcome.claim) } : outcome;
 export const decodeTransfer = (outcome: WireTransfer): Transfer =>
@@ -93,6 +104,11 @@ export const decodeHolder = (holder: WireHolder): LeaseHolder => ({
   ...holder,
   fence: decodeFence(holder.fence),
 });
+
+/** Of a record: 0 where nobody ever owned the key. */
+export function decodeRecordFence(text: unknown): Fence {
+  return text === '0' ? (0n as Fence) : decodeFence(text);
+}
 
 export function decodeFence(text: unknown): Fence {
   try {

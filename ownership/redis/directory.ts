@@ -7,6 +7,7 @@ import type {
   HeldKey,
   Holding,
   InstanceId,
+  KeyRecord,
   OpenSession,
   ProcessId,
   ResourceDirectory,
@@ -15,10 +16,12 @@ import type {
   System,
 } from '#core';
 import * as read from '../embedded/arguments.ts';
+import { importFloor } from '../directory/import-floor.ts';
 import { checkReportedFence } from '../embedded/fence-counter.ts';
-import { decodeFence } from '../embedded/wire.ts';
+import { decodeFence, encodeKeyRecord } from '../embedded/wire.ts';
 import type { Connection } from './connection.ts';
 import type { Watching } from './events.ts';
+import { exportKeys } from './export.ts';
 import { listClaims } from './list.ts';
 import { readOneClaim, readOutcomes, readSession, type ClaimsReply } from './replies.ts';
 import * as ofKeys from './scripts/key-scripts.ts';
@@ -172,6 +175,17 @@ export function createRedisDirectory(ports: DirectoryPorts): ResourceDirectory {
     },
 
     list: query => listClaims(connection, query),
+    async exportKeys(cursor, limit) {
+      return exportKeys(connection, cursor, read.number({ limit }, 'limit', { min: 1, max: 1_000 }));
+    },
+    async importKeys(given) {
+      const records = read.keyRecords({ records: given.map(encodeKeyRecord) });
+      const refused = (await call(ofKeys.importScript, importArguments(records), again)) as string[];
+      return Array.from({ length: refused.length / 2 }, (_, index) => ({
+        pool: refused[2 * index] as InstanceId,
+        key: refused[2 * index + 1] as ResourceKey,
+      }));
+    },
     watch: watching.watchDirectory,
   };
 }
@@ -195,6 +209,21 @@ function heldArguments(held: HeldKey[]): string[] {
       flag(opened),
       String(alarmAtMs ?? ''),
     ]);
+}
+
+function importArguments(records: KeyRecord[]): string[] {
+  // The epoch is the script's own: Redis's clock tells it, as at its start.
+  const floor = importFloor(records, 0n as Fence);
+  checkReportedFence(floor);
+  const facts = records.flatMap(({ pool, key, fence, opened, paused, alarmAtMs }) => [
+    pool,
+    key,
+    fence.toString(),
+    flag(opened),
+    flag(paused),
+    String(alarmAtMs ?? ''),
+  ]);
+  return [floor.toString(), ...facts];
 }
 
 /** The store goes on above every fence that it is told of, so it must not be told of nonsense. */

@@ -13,6 +13,7 @@ import type {
 import { until } from '../leases/conformance.ts';
 import { alarmConformance } from './alarm-conformance.ts';
 import { documentConformance } from './document-conformance.ts';
+import { exportConformance } from './export-conformance.ts';
 import { handoffConformance } from './handoff-conformance.ts';
 import { listConformance } from './list-conformance.ts';
 import { recoveryConformance } from './recovery-conformance.ts';
@@ -325,6 +326,7 @@ export function directoryConformance(start: () => Promise<DirectoryHarness>): vo
 
   handoffConformance(() => harness);
   alarmConformance(() => harness);
+  exportConformance(() => harness);
   recoveryConformance(() => harness);
   listConformance(() => harness);
 

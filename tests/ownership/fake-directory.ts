@@ -11,6 +11,7 @@ import {
   type SessionId,
   type System,
 } from '#core';
+import { fenceEpoch } from '#leases';
 import { Directory } from '../../ownership/directory/directory.ts';
 import { ClaimStorage } from '../support/claim-storage.ts';
 
@@ -110,6 +111,9 @@ export function createFakeDirectory(system: System): FakeDirectory {
           directory.expire(now);
           return storage.list(query, id => directory.session(id));
         }),
+      exportKeys: (cursor, limit) => call(() => storage.export(cursor, limit)),
+      importKeys: records =>
+        call(now => directory.importKeys(records, fenceEpoch(system.clock.wallMs()), now)),
       watch(listener) {
         // In order, as over one connection: nothing overtakes. What gets lost breaks it, and a new one begins with a reset.
         let arrivesMs = 0;

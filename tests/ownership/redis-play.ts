@@ -10,6 +10,7 @@ import type {
   Fence,
   HeldKey,
   InstanceId,
+  KeyRecord,
   OpenSession,
   ProcessId,
   ResourceDirectory,
@@ -27,6 +28,8 @@ const ttls = [75_000, 125_000, 225_000];
 export const collectMs = 75_000;
 const past = 1_700_000_000_000;
 const pools = [pool, 'other' as InstanceId];
+/** The fence of a key that nobody has owned. */
+const nobody = 0n as Fence;
 /** Names of keys, in no order of theirs. */
 export const keyNames = ['a', 'ä', 'b', '\u{10000}', '\uffee', 'Z'];
 
@@ -288,6 +291,24 @@ export class Play {
         );
         return;
       }
+      case 'import': {
+        const pair = this.#pickPair(op.pick);
+        const record = {
+          pool: pools[op.inPool]!,
+          key: key(op.name),
+          opened: op.flag,
+          paused: op.stale,
+          alarmAtMs: op.atMs === null ? null : past + op.atMs,
+        };
+        const [redisFence, pureFence] = [pair?.redis.fence ?? nobody, pair?.pure.fence ?? nobody];
+        assert.deepEqual(
+          await redis.importKeys([{ ...record, fence: redisFence }]),
+          this.#decide((directory, nowMs) =>
+            directory.importKeys([{ ...record, fence: pureFence }], nobody, nowMs),
+          ),
+        );
+        return;
+      }
       case 'setAlarm': {
         const pair = this.#pickPair(op.pick);
         if (!pair) return;
@@ -387,6 +408,11 @@ export class Play {
         .sort((a, b) => a.atMs - b.atMs || Buffer.compare(Buffer.from(a.key), Buffer.from(b.key)));
       assert.deepEqual(await redis.dueAlarms(ofPool, 100), { alarms: due, nextInMs: null });
     }
+    const facts = (all: Iterable<Omit<KeyRecord, 'fence'>>) =>
+      Array.from(all, one =>
+        JSON.stringify([one.pool, one.key, one.opened, one.paused, one.alarmAtMs]),
+      ).sort();
+    assert.deepEqual(facts(await exported(redis)), facts(this.#stored.values()));
     const place = (claim: Claim) => Buffer.from(`${claim.key}\0${claim.pool}`);
     assert.deepEqual(
       (await redis.list({})).claims,
@@ -407,6 +433,17 @@ export class Play {
         .sort();
     assert.deepEqual(show(this.redisEvents), show(this.#pureEvents));
   }
+}
+
+async function exported(redis: ResourceDirectory): Promise<KeyRecord[]> {
+  const found: KeyRecord[] = [];
+  let cursor: string | null = null;
+  do {
+    const page: Awaited<ReturnType<ResourceDirectory['exportKeys']>> = await redis.exportKeys(cursor, 1_000);
+    found.push(...page.records);
+    ({ cursor } = page);
+  } while (cursor !== null);
+  return found;
 }
 
 /** Fences are compared elsewhere, and the order of an event's fields is nobody's business. */

@@ -3,6 +3,7 @@ import {
   HoldfastError,
   type Claim,
   type InstanceId,
+  type KeyRecord,
   type ResourceDirectory,
   type ResourceKey,
   type SessionId,
@@ -66,6 +67,18 @@ export class ClaimStorage {
       claims: page.map(({ claim }) => claim),
       cursor: found.length > page.length ? page.at(-1)!.id : null,
     };
+  }
+
+  export(cursor: string | null, limit: number): { records: KeyRecord[]; cursor: string | null } {
+    const ids = [...this.#rows.keys()]
+      .sort(inByteOrder)
+      .filter(id => cursor === null || inByteOrder(id, cursor) > 0);
+    const page = ids.slice(0, limit);
+    const records = page.map(id => {
+      const { sessionId: _owner, ...record } = this.#rows.get(id)!;
+      return record;
+    });
+    return { records, cursor: ids.length > page.length ? page.at(-1)! : null };
   }
 
   dueAlarms(

@@ -15,6 +15,7 @@ import {
   type StoredDocument,
   type System,
 } from '#core';
+import { fenceEpoch } from '#leases';
 import { Directory } from '../../ownership/directory/directory.ts';
 import { ClaimStorage } from './claim-storage.ts';
 import { createInMemoryLeases } from './in-memory-leases.ts';
@@ -99,6 +100,8 @@ export function createInMemoryCoordination(options: { system?: System } = {}): I
         rules.expire(nowMs);
         return storage.list(query, id => rules.session(id));
       }),
+    exportKeys: (cursor, limit) => ask(() => storage.export(cursor, limit)),
+    importKeys: records => ask(nowMs => rules.importKeys(records, fenceEpoch(system.clock.wallMs()), nowMs)),
     watch(listener) {
       watchers.add(listener);
       return () => watchers.delete(listener);

@@ -199,6 +199,42 @@ return { due, following[2] and tostring(math.max(0, following[2] - wallMs)) or '
 );
 
 /**
+ * Takes a fence to go on above, then pool, key, fence, whether it was opened, whether it is paused, alarm (epoch milliseconds or nothing),
+ * and so on. Gives pool and key of those refused.
+ */
+export const importScript = defineScript(
+  'import',
+  baseThatGrows,
+  keys,
+  lua`
+fenceSeen(ARGV[3])
+-- Nanoseconds since 1970, as text: why, says ownership/directory/import-floor.ts.
+local time = call('TIME')
+fenceSeen(time[1] .. string.format('%06d', time[2]) .. '000')
+local refused = {}
+for index = 4, #ARGV, 6 do
+  local pool, key, fence, opened = ARGV[index], ARGV[index + 1], ARGV[index + 2], ARGV[index + 3] == '1'
+  local record = find(pool, key) or create()
+  if live(record.session) then
+    refused[#refused + 1] = pool
+    refused[#refused + 1] = key
+  else
+    local owned = less(fence, record.fence)
+    record.opened = record.opened or opened
+    if not owned then record.fence, record.session = fence, '' end
+    save(pool, key, record)
+    if not owned then
+      setPaused(pool, key, record, ARGV[index + 4] == '1')
+      local alarms, atMs = alarmsOf(pool, record.paused), ARGV[index + 5]
+      if atMs == '' then call('ZREM', alarms, key) else call('ZADD', alarms, atMs, key) end
+    end
+  end
+end
+return refused
+`,
+);
+
+/**
  * One stretch of a list. Takes pool, session, lowest key and highest key as ZRANGEBYLEX writes them, limit.
  * Gives for each session that may own some: { id, process, node, address, pool,
  * '1' if it owns more than these, { key, record, … } in byte order }. The caller merges them.
