@@ -6,6 +6,7 @@ import { Command, Option } from 'commander';
 import type { Scope } from '#http-api';
 import type { Environment } from './environment.ts';
 import { addSettingsCommands } from './settings/commands.ts';
+import { addMaintenanceCommands } from './maintenance-commands.ts';
 
 /** Not imported as a value: that would load all of the HTTP server for every command. */
 const scopes = ['read', 'deploy', 'admin'] satisfies Scope[];
@@ -176,6 +177,8 @@ export async function runProgram(words: readonly string[], environment: Environm
       await resumeKey(name, options, environment);
     },
   );
+
+  addMaintenanceCommands({ program, connected, setExitCode: code => (exitCode = code) }, environment);
 
   const tokenFile = new Option(
     '--token-file <file>',

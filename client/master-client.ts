@@ -6,9 +6,11 @@ import type {
   MasterInstance,
   MasterNode,
   MasterStatus,
+  NodeMaintenance,
   PackageInfo,
   PackageRollback,
   PlanAction,
+  ReconciliationPause,
   ResourceInfo,
   SettingsChange,
   SettingsRevision,
@@ -66,6 +68,15 @@ export interface KeyPause {
   paused: boolean;
 }
 
+interface NodeMaintenanceAnswer {
+  networkName: string;
+  maintenance: NodeMaintenance | null;
+}
+
+interface ReconciliationAnswer {
+  paused: ReconciliationPause | null;
+}
+
 export interface MasterClient {
   readonly uri: string;
   status(): Promise<MasterStatus>;
@@ -113,10 +124,19 @@ export interface MasterClient {
   settingsDiff(revisions?: { from?: number; to?: number }): Promise<SettingsDiff>;
   /** `to`: the revision that shall be the newest again, by default the one before. */
   undoSettings(options?: { to?: number; ifMatch?: string }): Promise<SettingsRevision>;
-  drain(networkName: string): Promise<void>;
-  undrain(networkName: string): Promise<void>;
+  /** No more copies for the node; those it has stay. */
+  cordon(networkName: string, options?: { reason?: string }): Promise<NodeMaintenanceAnswer>;
+  /** Copies move away, too. `deadlineMs`: those that have not by then are stopped. Resolves at once: see `nodes()` for how far it is. */
+  drain(
+    networkName: string,
+    options?: { reason?: string; deadlineMs?: number },
+  ): Promise<NodeMaintenanceAnswer>;
+  /** Lifts both. */
+  undrain(networkName: string): Promise<NodeMaintenanceAnswer>;
+  pauseReconciliation(options?: { reason?: string }): Promise<ReconciliationAnswer>;
+  resumeReconciliation(): Promise<ReconciliationAnswer>;
   /** Rolling restart of all copies. */
-  restart(instanceId: string): Promise<void>;
+  restart(instanceId: string): Promise<{ instanceId: string; restart: string }>;
   /** Hands a key to another host. `to`: a processId or the name of a node; without it to the host with the least keys. */
   move(
     key: string,
@@ -199,8 +219,12 @@ export function createMasterClient(options: ConnectionOptions): MasterClient {
         json: { to },
         ...(ifMatch === undefined ? {} : { headers: { 'if-match': ifMatch } }),
       }),
-    drain: networkName => json('POST', master('nodes', networkName, 'drain')),
+    cordon: (networkName, asked = {}) =>
+      json('POST', master('nodes', networkName, 'cordon'), { json: asked }),
+    drain: (networkName, asked = {}) => json('POST', master('nodes', networkName, 'drain'), { json: asked }),
     undrain: networkName => json('POST', master('nodes', networkName, 'undrain')),
+    pauseReconciliation: (asked = {}) => json('POST', master('reconciliation', 'pause'), { json: asked }),
+    resumeReconciliation: () => json('POST', master('reconciliation', 'resume')),
     restart: instanceId => json('POST', master('instances', instanceId, 'restart')),
     move: (key, { instance, to } = {}) =>
       json('POST', master('resources', key, 'move'), {

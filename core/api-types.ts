@@ -177,6 +177,14 @@ export interface NodePressure {
   message: string;
 }
 
+/** An operator has paused reconciliation: nothing is started, stopped or moved by the node manager. */
+export interface ReconciliationPause {
+  /** ISO 8601. */
+  since: string;
+  by: string;
+  reason: string | null;
+}
+
 /** What an operator has said of a node. `cordoned`: it gets no more copies. `draining`: those it has go, too. */
 export interface NodeMaintenance {
   state: 'cordoned' | 'draining';
@@ -199,6 +207,10 @@ export interface MasterNode {
   labels: Record<string, string>;
   processes: number;
   maintenance: NodeMaintenance | null;
+  /** Copies of instances that run there; node managers are not counted. */
+  copies: number;
+  /** It drains, and no copy is left on it. */
+  drained: boolean;
   pressure: NodePressure[];
   /** It came and went several times lately: it gets no more copies until it has been steady for a while. */
   flapping: boolean;
@@ -232,6 +244,8 @@ export interface MasterStatus {
   /** Those that run, as this one knows them, with where they answer. */
   managers: { processId: string; nodeName: string; address: string; leads: boolean }[];
   settings: { etag: string; revision: number; updatedAt: string; updatedBy: string } | null;
+  /** Null: it goes on. */
+  reconciliationPaused: ReconciliationPause | null;
   /** The document that was refused last, if the running one is older. */
   settingsError: { at: string; source: string; message: string; problems: unknown[] } | null;
   warnings: string[];

@@ -51,3 +51,5 @@ export { NO_DEPLOYMENTS, type DeploymentsState, type Target, type Watches } from
 export { restoredSettings } from './deployments/restore.ts';
 export { rolloutsOf } from './deployments/rollouts.ts';
 export { step as stepDeployments, type StepFacts, type StepOutcome } from './deployments/step.ts';
+export { countMoves, movesLeft } from './maintenance/moves-budget.ts';
+export { cordoned, drained } from './maintenance/nodes.ts';

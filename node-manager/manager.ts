@@ -13,8 +13,6 @@ import {
   type ClusterAccess,
   type Component,
   type ComponentContext,
-  type Fence,
-  type LeaderMark,
   type System,
 } from '#core';
 import { createEventStream } from './api/event-stream.ts';
@@ -22,14 +20,7 @@ import { fastifyLogger } from './api/fastify-logger.ts';
 import { createMetrics } from './api/metrics.ts';
 import { createOperations, type MasterOperations } from './api/operations.ts';
 import { masterRoutes } from './api/routes.ts';
-import {
-  changeDocument,
-  clusterNote,
-  createNotes,
-  type ClusterNote,
-  type LeaderNote,
-  type RestartsNote,
-} from './cluster/notes.ts';
+import { createNotes, type RestartsNote } from './cluster/notes.ts';
 import { createObserver } from './cluster/observer.ts';
 import { createPackageCatalog } from './cluster/package-catalog.ts';
 import { createReconciler } from './cluster/reconciler.ts';
@@ -40,9 +31,10 @@ import { createVersionChange } from './deployments/version-change.ts';
 import { createKeyOperations } from './keys/key-operations.ts';
 import { createRebalancer } from './keys/rebalancer.ts';
 import { advertisedUri } from './leadership/address.ts';
-import { createLeadership } from './leadership/leadership.ts';
 import { createLocks } from './leadership/locks.ts';
-import { createMembership } from './leadership/membership.ts';
+import { createOffice } from './leadership/office.ts';
+import { createNodeMaintenances, type MaintenanceNote } from './maintenance/nodes.ts';
+import { createPause, notPaused, type PauseNote } from './maintenance/pause.ts';
 import { packageProblems } from './settings/package-checks.ts';
 import { createSettingsHistory } from './settings/history.ts';
 import { createLastSettings } from './settings/last-settings.ts';
@@ -79,23 +71,16 @@ export type ManagerContext = Pick<
 export type NodeManager = Component & { uri(): string | null };
 
 const version = '1.0.0';
-/** How long a manager that vanished is still listed, in times to live of the leader lease. */
-const memberTtls = 3;
 
 export function createNodeManager(context: ManagerContext, system: System): NodeManager {
   const { settings: options, cluster, log } = context;
   const { coordination, secret } = cluster;
   const { documents, leases } = coordination;
   const settingsFile = options.settingsFile === undefined ? null : resolve(options.settingsFile);
-  let identity: ClusterNote | null = null;
-  let leader: LeaderNote | null = null;
-  /** The fence under which everything has been read again: only then does this manager act. */
-  let actingFence: bigint | null = null;
   let api: Api | null = null;
   let uri: string | null = null;
   let observedOnce = false;
   let started = false;
-  const stops: (() => void | Promise<void>)[] = [];
 
   const metrics = createMetrics();
   const events = createEventStream(system);
@@ -103,47 +88,39 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     metrics.onEvent(event);
     events.send(event);
   };
-  const leadership = createLeadership({
-    leases,
-    system,
-    log,
-    holder: context.processId,
-    ttlMs: options.leaseTtlMs,
-    onChange: fence => void onLeadership(fence),
-  });
-  function leads(): boolean {
-    const fence = leadership.fence();
-    return fence !== null && fence === actingFence;
-  }
-  const membership = createMembership({
-    leases,
-    system,
-    log,
-    ttlMs: memberTtls * options.leaseTtlMs,
-    self() {
-      const address = ownAddress();
-      return address === null ? null : { processId: context.processId, nodeName: context.nodeName, address };
-    },
-  });
   const ownAddress = () => advertisedUri(uri, context.nodeName, settings.current()?.settings ?? null);
-
-  function assertLeading(): void {
-    if (leadership.fence() === null) throw new HoldfastError('HF_NOT_LEADER', 'leadership was lost');
-  }
-  const notes = createNotes({ documents, log, assertLeading });
+  const office = createOffice({
+    documents,
+    leases,
+    system,
+    log,
+    clusterName: cluster.clusterName,
+    processId: context.processId,
+    nodeName: context.nodeName,
+    leaseTtlMs: options.leaseTtlMs,
+    address: ownAddress,
+    async readAgain() {
+      await notes.refresh();
+      await settings.reconcile();
+    },
+    onActing() {
+      reconciler.begin();
+      reconciler.request('this manager leads now');
+    },
+    onEvent,
+  });
+  const { leads } = office;
+  const notes = createNotes({ documents, log, assertLeading: office.assertLease });
   const restarts = notes.open<RestartsNote>('restarts', {}, () => {
     if (started) reconciler.request('a restart was asked for');
   });
+  const paused = notes.open<PauseNote>('reconciliation', notPaused, () => {
+    if (started) reconciler.request('reconciliation was paused or resumed');
+  });
+  const maintained = notes.open<MaintenanceNote>('maintenance', {}, () => {
+    if (started) reconciler.request('the maintenance of a node changed');
+  });
   const locks = createLocks(leases, context.processId, options.leaseTtlMs);
-
-  /** Put on every mutation; a manager that does not lead must not send one. */
-  function mark(): LeaderMark {
-    const fence = leadership.fence();
-    if (fence === null || fence !== actingFence || !identity) {
-      throw new HoldfastError('HF_NOT_LEADER', 'this manager does not lead, or is still taking over');
-    }
-    return { ...identity, fence: fence as Fence };
-  }
 
   const observer = createObserver({
     system,
@@ -152,9 +129,9 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     timeoutMs: options.nodeTimeoutMs,
     deadAfterMs: options.deadAfterMs,
     store: cluster.address,
-    leader: mark,
+    leader: office.mark,
     leads,
-    deposed: () => leadership.deposed(),
+    deposed: office.deposed,
     onChange: reason => reconciler.request(reason),
     onEvent,
   });
@@ -183,7 +160,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
         observer.nodes().flatMap(node => node.packages),
       ),
     ],
-    mayWrite: () => leadership.fence() !== null,
+    mayWrite: office.holdsLease,
     history: createSettingsHistory({
       documents,
       directory: resolve(context.dataDirectory, 'settings-history'),
@@ -202,7 +179,15 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     request: reason => reconciler.request(reason),
     onEvent,
   });
+  const maintenance = createNodeMaintenances({
+    system,
+    note: maintained,
+    names: () => observer.nodes().map(node => node.name),
+    onEvent,
+  });
+  const pause = createPause({ system, note: paused, onEvent });
   const reconciler = createReconciler({
+    managerId: context.processId,
     system,
     log,
     settings,
@@ -215,13 +200,18 @@ export function createNodeManager(context: ManagerContext, system: System): Node
         packageVersion,
       })),
     deployments,
+    maintenance: maintenance.current,
+    paused: () => pause.current() !== null,
     leads,
-    deposed: () => leadership.deposed(),
+    deposed: office.deposed,
     deadAfterMs: options.deadAfterMs,
     livenessMs: options.livenessMs,
     startupGraceMs: options.startupGraceMs,
     onEvent,
-    onObserved: () => (observedOnce = true),
+    onObserved() {
+      observedOnce = true;
+      if (leads()) maintenance.noteProgress(observer.nodes());
+    },
   });
   const distribution = createDistribution({
     system,
@@ -264,16 +254,13 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     deployments,
     versions: createVersionChange({ settings, catalog, deployments, restarts: restarts.current }),
     keys,
+    maintenance,
+    pause,
     events,
     restarts,
     leads,
-    // The note of one that does not lead any more is of no use to anybody.
-    leader: () => (leader?.processId === leadership.holder() ? leader : null),
-    managers: () =>
-      membership.members().map(member => ({
-        ...member,
-        leads: leads() ? member.processId === context.processId : member.processId === leadership.holder(),
-      })),
+    leader: office.leader,
+    managers: office.managers,
   });
 
   function onSettings(): void {
@@ -290,57 +277,9 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     if (started) reconciler.request('the settings changed');
   }
 
-  async function onLeadership(fence: bigint | null): Promise<void> {
-    onEvent({
-      type: 'leader',
-      at: isoTime(system.clock),
-      processId: context.processId,
-      leading: fence !== null,
-    });
-    if (fence !== null && started) await takeOver(fence);
-  }
-
-  /** What an earlier leader began is finished from what is written, so everything is read again before anything is done. */
-  async function takeOver(fence: bigint): Promise<void> {
-    try {
-      identity = await clusterNote(documents, cluster.clusterName, system);
-      await notes.refresh();
-      await settings.reconcile();
-      await noteLeader(fence, identity.incarnation);
-    } catch (error) {
-      // The lease is of no use to a leader who cannot reach the store; whoever can takes it next.
-      log.error({ error: String(error) }, 'taking over failed');
-      if (leadership.fence() === fence) leadership.deposed();
-      return;
-    }
-    if (leadership.fence() !== fence) return;
-    actingFence = fence;
-    reconciler.begin();
-    reconciler.request('this manager leads now');
-  }
-
-  async function noteLeader(fence: bigint, incarnation: string): Promise<void> {
-    const note: LeaderNote = {
-      processId: context.processId,
-      nodeName: context.nodeName,
-      address: ownAddress() ?? uri ?? '',
-      fence: String(fence),
-      incarnation,
-    };
-    await changeDocument<LeaderNote>(documents, 'leader', present => {
-      assertLeading();
-      const newer = present?.incarnation === incarnation && BigInt(present.fence) > fence;
-      return newer ? null : note;
-    });
-  }
-
   return {
     uri: () => uri,
     async start() {
-      stops.push(
-        documents.watch('leader', document => (leader = JSON.parse(document.content) as LeaderNote)),
-        () => notes.stop(),
-      );
       api = await createApi({
         title: 'Holdfast master API',
         system,
@@ -351,26 +290,23 @@ export function createNodeManager(context: ManagerContext, system: System): Node
         metrics: () => metrics.text(operations.status()),
       });
       uri = await listen(api, options);
-      membership.start();
-      await leadership.start();
+      await office.start();
       await settings.reconcile();
       started = true;
-      const fence = leadership.fence();
-      if (fence !== null) await takeOver(fence);
-      else reconciler.request('this manager stands by');
+      const acts = await office.open();
+      if (!acts) reconciler.request('this manager stands by');
       rebalancer.start();
       context.reportHealth({ ready: true });
-      log.info({ uri, leads: fence !== null }, 'node manager started');
+      log.info({ uri, leads: acts }, 'node manager started');
     },
     async stop() {
       started = false;
-      for (const stop of stops.splice(0)) await stop();
+      notes.stop();
       await settings.stop();
       await rebalancer.stop();
       await reconciler.stop();
       observer.stop();
-      await leadership.stop();
-      await membership.stop();
+      await office.stop();
       events.close();
       await api?.close();
       api = null;

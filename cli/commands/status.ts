@@ -47,7 +47,7 @@ export function describeStatus(
       ['NODE', 'STATE', 'PROCESSES', 'COORDINATION', 'URI'],
       ...status.nodes.map(node => [
         node.networkName,
-        node.state,
+        node.maintenance ? `${node.state}, ${node.drained ? 'drained' : node.maintenance.state}` : node.state,
         String(node.processes),
         describeStore(stores[node.networkName] ?? null),
         node.nodeApiUri,
@@ -111,7 +111,13 @@ function storeProblems(stores: Stores): string[] {
 
 /** Everything that needs the operator, one line each. Pure. */
 export function problemsOf(status: MasterStatus): string[] {
+  const paused = status.reconciliationPaused;
   return [
+    ...(paused
+      ? [
+          `reconciliation is paused since ${paused.since} by ${paused.by}${paused.reason === null ? '' : ` (${paused.reason})`}`,
+        ]
+      : []),
     ...(status.settingsError
       ? [`settings refused (${status.settingsError.source}): ${status.settingsError.message}`]
       : []),

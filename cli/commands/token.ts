@@ -2,6 +2,7 @@
 import { HoldfastError } from '#core';
 import { issueToken, type Scope } from '#http-api';
 import { findStateRoot, readToken, tokenPathOf, type ConnectOptions } from '../cluster-location.ts';
+import { parseDurationMs } from '../duration.ts';
 import { jsonLine } from '../output.ts';
 import type { Environment } from '../environment.ts';
 
@@ -27,14 +28,7 @@ export async function createToken(
 /** Seconds; null for no end. @throws HoldfastError HF_USAGE */
 export function parseLifetime(text: string): number | null {
   if (text === 'never') return null;
-  const [, amount, unit] = /^([1-9][0-9]{0,5})(s|m|h|d)$/.exec(text) ?? [];
-  if (!amount) {
-    throw new HoldfastError(
-      'HF_USAGE',
-      `--expires is "${text}", expected a time like 90s, 15m, 12h or 30d, or never`,
-    );
-  }
-  return Number(amount) * { s: 1, m: 60, h: 3_600, d: 86_400 }[unit as 's' | 'm' | 'h' | 'd'];
+  return Math.ceil(parseDurationMs('--expires', text, ', or never') / 1_000);
 }
 
 async function readSecret(options: TokenOptions, cwd: string): Promise<string> {

@@ -17,6 +17,18 @@ export function createMetrics(): ManagerMetrics {
     help: '1 while this manager leads.',
     registers,
   });
+  const managers = new Gauge({ name: 'holdfast_managers', help: 'Node managers that run.', registers });
+  const paused = new Gauge({
+    name: 'holdfast_reconciliation_paused',
+    help: '1 while an operator has paused reconciliation.',
+    registers,
+  });
+  const maintenance = new Gauge({
+    name: 'holdfast_node_maintenance',
+    help: '1 for each node that is cordoned or drains, by which of them.',
+    labelNames: ['node', 'state'],
+    registers,
+  });
   const clusterEvenness = new Gauge({
     name: 'holdfast_cluster_evenness',
     help: 'Mean of the evenness of the nodes that answer, 0 to 1.',
@@ -86,9 +98,14 @@ export function createMetrics(): ManagerMetrics {
       leading.set(Number(status.isLeader));
       clusterEvenness.set(status.evenness);
       refused.set(Number(status.settingsError !== null));
-      for (const gauge of [nodeEvenness, nodes, desired, running, deploying]) gauge.reset();
+      managers.set(status.managers.length);
+      paused.set(Number(status.reconciliationPaused !== null));
+      for (const gauge of [maintenance, nodeEvenness, nodes, desired, running, deploying]) gauge.reset();
       for (const state of states)
         nodes.set({ state }, status.nodes.filter(node => node.state === state).length);
+      for (const node of status.nodes) {
+        if (node.maintenance) maintenance.set({ node: node.networkName, state: node.maintenance.state }, 1);
+      }
       for (const node of status.nodes) nodeEvenness.set({ node: node.networkName }, node.evenness);
       for (const instance of status.instances) {
         desired.set({ instance: instance.id }, instance.desired);

@@ -25,6 +25,8 @@ import type { VersionChange } from '../deployments/version-change.ts';
 import { effectiveInstances } from '../planning/desired.ts';
 import type { CurrentSettings, SettingsKeeper } from '../settings/settings-keeper.ts';
 import type { KeyOperations } from '../keys/key-operations.ts';
+import type { NodeMaintenances } from '../maintenance/nodes.ts';
+import type { Pause } from '../maintenance/pause.ts';
 import type { EventStream } from './event-stream.ts';
 import {
   clusterEvenness,
@@ -66,6 +68,8 @@ export interface MasterOperations {
   readonly settingsHistory: SettingsKeeper['history'];
   restart(instanceId: string): Promise<{ instanceId: string; restart: string }>;
   readonly keys: KeyOperations;
+  readonly maintenance: NodeMaintenances;
+  readonly pause: Pause;
   attachEvents(request: FastifyRequest, reply: FastifyReply): void;
 }
 
@@ -82,6 +86,8 @@ export interface OperationsDeps {
   deployments: Deployments;
   versions: VersionChange;
   keys: KeyOperations;
+  maintenance: NodeMaintenances;
+  pause: Pause;
   events: EventStream;
   restarts: Note<RestartsNote>;
   leads: () => boolean;
@@ -107,7 +113,9 @@ export function createOperations(deps: OperationsDeps): MasterOperations {
 
   function nodes(): MasterNode[] {
     const current = settings.current();
-    return current ? masterNodes(current.settings, observer.nodes(), reconciler.plan()) : [];
+    return current
+      ? masterNodes(current.settings, observer.nodes(), reconciler.plan(), deps.maintenance.current())
+      : [];
   }
 
   function status(): MasterStatus {
@@ -127,6 +135,7 @@ export function createOperations(deps: OperationsDeps): MasterOperations {
         updatedAt: current.updatedAt,
         updatedBy: current.updatedBy,
       },
+      reconciliationPaused: deps.pause.current(),
       settingsError: settings.error(),
       warnings: [...settings.warnings(), ...catalog.warnings()],
       lastSync: last && { ...last, actions: last.actions.length },
@@ -168,7 +177,12 @@ export function createOperations(deps: OperationsDeps): MasterOperations {
     },
     hosts: () => masterHosts(observer.nodes()),
     plan: () => reconciler.dryRun(),
-    sync: () => reconciler.sync('it was asked for'),
+    async sync() {
+      deps.pause.assertRunning();
+      return reconciler.sync('it was asked for');
+    },
+    maintenance: deps.maintenance,
+    pause: deps.pause,
     async resources({ instance, ...query }) {
       const { claims, cursor } = await directory.list({
         ...query,

@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { HoldfastError } from '#core';
 import { acceptUploads, actorOf, UPLOAD_TYPES, withUpload } from '#http-api';
 import type { KeyName } from '../keys/key-operations.ts';
+import { maintenanceRoutes } from './maintenance-routes.ts';
 import type { MasterOperations } from './operations.ts';
 import { settingsRoutes } from './settings-routes.ts';
 import { deploymentRoutes } from './deployment-routes.ts';
@@ -28,6 +29,7 @@ export async function masterRoutes(app: FastifyInstance, operations: MasterOpera
   await app.register(async scope => actionRoutes(scope, operations));
   await app.register(async scope => keyRoutes(scope, operations));
   await app.register(async scope => deploymentRoutes(scope, operations));
+  await app.register(async scope => maintenanceRoutes(scope, operations));
 }
 
 function readRoutes(app: FastifyInstance, operations: MasterOperations): void {
@@ -193,8 +195,6 @@ function actionRoutes(app: FastifyInstance, operations: MasterOperations): void 
         throw new HoldfastError('HF_NOT_IMPLEMENTED', `${what} is part of the contract, but not built yet`);
       },
     });
-  later('POST', '/nodes/:networkName/drain', 'draining a node');
-  later('POST', '/nodes/:networkName/undrain', 'undraining a node');
   later('GET', '/resources/:key/history', 'the history of a key');
 }
 

@@ -3,6 +3,7 @@ import type { MasterPackage } from '#client';
 import type { ClusterSettings, MasterHost, MasterNode, ResourceInfo, Claim } from '#core';
 import type { ObservedNodeFacts } from '../cluster/observer.ts';
 import type { KnownPackage } from '../cluster/package-catalog.ts';
+import { copiesLeft, isEmpty, type MaintenanceNote } from '../maintenance/nodes.ts';
 import { desiredInstances, ROUTER_PACKAGE, effectiveInstances } from '../planning/desired.ts';
 import { pielou } from '../planning/evenness.ts';
 import type { Plan } from '../planning/model.ts';
@@ -14,6 +15,7 @@ export function masterNodes(
   settings: ClusterSettings,
   observed: readonly ObservedNodeFacts[],
   plan: Plan | null,
+  maintenance: MaintenanceNote,
 ): MasterNode[] {
   const configured = new Map(settings.nodeServers.map(node => [node.networkName, node]));
   return observed.map(node => {
@@ -33,7 +35,9 @@ export function masterNodes(
       capacity: configured.get(node.name)?.capacity ?? 0,
       labels: configured.get(node.name)?.labels ?? {},
       processes: node.processes.length,
-      maintenance: null,
+      maintenance: maintenance[node.name] ?? null,
+      copies: copiesLeft(node),
+      drained: maintenance[node.name]?.state === 'draining' && isEmpty(node),
       pressure: [...node.pressure],
       flapping: node.flapping,
       evenness: nodeEvenness(node),

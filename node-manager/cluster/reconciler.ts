@@ -10,6 +10,7 @@ import { nextFailure, pruneFailures } from '../planning/failures.ts';
 import type { Deployments, PlanFacts } from '../deployments/deployments.ts';
 import type { Action, Failure, Plan, PlanInput } from '../planning/model.ts';
 import { plan } from '../planning/plan.ts';
+import type { MaintenanceNote } from '../maintenance/nodes.ts';
 import { earliest } from '../planning/rolling.ts';
 import type { SettingsKeeper } from '../settings/settings-keeper.ts';
 import { apply, type ActionOutcome } from './apply.ts';
@@ -17,6 +18,8 @@ import type { Observer } from './observer.ts';
 import type { PackageCatalog } from './package-catalog.ts';
 
 export interface ReconcilerOptions {
+  /** The processId of this manager. */
+  managerId: string;
   system: System;
   log: Logger;
   settings: SettingsKeeper;
@@ -27,6 +30,9 @@ export interface ReconcilerOptions {
   everywhere: () => NonNullable<PlanInput['everywhere']>;
   /** Says what may change of each instance. */
   deployments: Pick<Deployments, 'advance' | 'rollouts' | 'preview' | 'dueInMs'>;
+  maintenance: () => MaintenanceNote;
+  /** Nothing is done while it is; plans are made all the same. */
+  paused: () => boolean;
   leads: () => boolean;
   deposed: () => void;
   deadAfterMs: number;
@@ -107,9 +113,9 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       await observe();
       let outcomes: ActionOutcome[] = [];
       const facts = planFacts();
-      if (facts && options.leads() && !stopped) await deployments.advance(facts);
+      if (facts && options.leads() && !options.paused() && !stopped) await deployments.advance(facts);
       const actions = notHeldUp(makePlan()?.actions ?? []);
-      if (options.leads() && !stopped && actions.length > 0) {
+      if (options.leads() && !options.paused() && !stopped && actions.length > 0) {
         log.info({ reason, actions: actions.length }, 'sync acts');
         outcomes = await act(actions);
         acted = outcomes.length;
@@ -160,10 +166,10 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
         observed: observer.nodes(),
         failures,
         restarts: options.restarts(),
-        maintenance: {},
+        maintenance: options.maintenance(),
         everywhere: options.everywhere(),
         movesLeft: 0,
-        managerId: null,
+        managerId: options.managerId,
         nowMs: now(),
         now: isoTime(system.clock),
         deadAfterMs: options.deadAfterMs,
@@ -198,6 +204,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       answers: name => observer.nodes().find(node => node.name === name)?.state === 'ready',
       assertLeading() {
         if (stopped || !options.leads()) throw new HoldfastError('HF_NOT_LEADER', 'leadership was lost');
+        if (options.paused()) throw new HoldfastError('HF_WRONG_STATE', 'reconciliation was paused');
       },
       patienceMs: actPatienceMs,
       onBegin: action => underWay.add(action.id),
@@ -241,7 +248,8 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     try {
       await observer.refresh({ packages: false });
       if (running) return;
-      if (notHeldUp(makePlan()?.actions ?? []).length > 0 && options.leads()) request('a look at the nodes');
+      const acts = notHeldUp(makePlan()?.actions ?? []).length > 0 && options.leads() && !options.paused();
+      if (acts) request('a look at the nodes');
     } catch (error) {
       log.error({ error: String(error) }, 'looking at the nodes failed');
     } finally {
