@@ -4,6 +4,7 @@
  */
 import { Command, Option } from 'commander';
 import type { Scope } from '#http-api';
+import { addDeploymentCommands } from './deployments/commands.ts';
 import type { Environment } from './environment.ts';
 import { addSettingsCommands } from './settings/commands.ts';
 import { addMaintenanceCommands } from './maintenance-commands.ts';
@@ -93,6 +94,7 @@ export async function runProgram(words: readonly string[], environment: Environm
     add('deploy <zip>', 'Upload a package to the cluster and wait until it runs.', [
       'holdfast deploy my-component-0.1.0.zip --instances 2 --route /hello',
       'holdfast deploy my-component-0.2.0.zip',
+      'holdfast deploy my-component-0.3.0.zip --canary 1 --promote-after 10m',
     ]),
   )
     .option(
@@ -101,6 +103,11 @@ export async function runProgram(words: readonly string[], environment: Environm
     )
     .option('--id <id>', 'id of that instance (default: the name of the package)')
     .option('--route <prefix>', 'path prefix that the router sends to it')
+    .option('--canary <n>', 'change so many copies first, and the others after a promotion')
+    .option(
+      '--promote-after <time>',
+      'promote the canaries after so long in good health, like 10m (default: by hand)',
+    )
     .option('--timeout <seconds>', 'how long to wait until it runs', '120')
     .option('--json', 'answer with JSON')
     .action(async (zip: string, options) => {
@@ -127,6 +134,7 @@ export async function runProgram(words: readonly string[], environment: Environm
       await runLogs(target, options, environment);
     });
   addSettingsCommands(program, connected, environment);
+  addDeploymentCommands(program, connected, environment);
   const keyCommand = (usage: string, description: string, example: string) =>
     connected(
       key

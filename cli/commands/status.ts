@@ -75,6 +75,21 @@ export function describeStatus(
       ]),
     ]),
   ];
+  const changing = status.instances.filter(instance => instance.deployment !== null);
+  if (changing.length > 0) {
+    parts.push(
+      table([
+        ['DEPLOYMENT', 'STATE', 'TO', 'COPIES', 'WHY'],
+        ...changing.map(({ deployment }) => [
+          deployment!.id,
+          deployment!.state,
+          deployment!.packageVersion,
+          deployment!.progress ? `${deployment!.progress.available}/${deployment!.progress.desired}` : '-',
+          deployment!.reason ?? '',
+        ]),
+      ]),
+    );
+  }
   if (status.routes.length > 0) {
     parts.push(
       table([

@@ -2,25 +2,24 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { MasterClient } from '#client';
-import { HoldfastError, type Manifest, type MasterStatus, type System } from '#core';
+import { HoldfastError, type Manifest, type MasterStatus } from '#core';
 import { readPackage } from '#package-manager';
 import { connectToCluster, type ConnectOptions } from '../cluster-location.ts';
 import { jsonLine, size } from '../output.ts';
 import type { Environment } from '../environment.ts';
-import { judgeRoll } from './roll.ts';
+import { parseDuration } from './duration.ts';
+import { endedDeployments, follow, parseTimeout } from './follow.ts';
 import { instancesOf, suggestion, withInstance, type DesiredInstance } from './settings-edit.ts';
 
 export interface DeployOptions extends ConnectOptions {
   instances?: string;
   id?: string;
   route?: string;
+  canary?: string;
+  promoteAfter?: string;
   timeout: string;
   json?: boolean;
 }
-
-const pollMs = 100;
-/** A failure counts when it lasts: what the status says first may be about the version before. */
-const failingMs = 2_000;
 
 export async function runDeploy(
   zipPath: string,
@@ -35,6 +34,7 @@ export async function runDeploy(
   if (options.route !== undefined && !options.route.startsWith('/')) {
     throw new HoldfastError('HF_USAGE', `--route is "${options.route}", expected a path prefix like /hello`);
   }
+  const canary = parseCanary(options);
   const zip = await readFile(resolve(cwd, zipPath)).catch((cause: unknown) => {
     throw new HoldfastError('HF_USAGE', `cannot read ${zipPath}; make it with: holdfast pack <folder>`, {
       cause,
@@ -46,7 +46,8 @@ export async function runDeploy(
   const { master } = cluster;
 
   stderr.write(`uploading ${packageName} ${packageVersion} (${size(zip.length)}) to ${master.uri}\n`);
-  const upload = await master.uploadPackage(zip, { makeCurrent: true, timeoutMs });
+  const endedBefore = await endedDeployments(master);
+  const upload = await master.uploadPackage(zip, { makeCurrent: true, timeoutMs, ...canary });
   for (const [node, problem] of Object.entries(upload.nodes)) {
     if (problem) stderr.write(`${node} does not have it: ${problem}\n`);
   }
@@ -56,15 +57,17 @@ export async function runDeploy(
   if (instances !== null) await declareInstance(master, desired);
   const using = instancesOf((await master.settings()).text, packageName);
   if (using.length > 0) {
-    const reached = await waitForRoll(master, {
+    const reached = await follow(master, {
       instanceIds: using,
       packageVersion,
+      endedBefore,
       timeoutMs,
       system,
       signal: interruptions.asked,
       say: text => stderr.write(`${text}\n`),
     });
-    report(reached, { using, packageName, packageVersion });
+    if ('promote' in reached) reportCanaries(reached.promote);
+    else report(reached.status, { using, packageName, packageVersion });
     return;
   }
   stdout.write(
@@ -72,6 +75,15 @@ export async function runDeploy(
       ? jsonLine({ packageName, packageVersion, instances: [], running: false })
       : `No instance uses ${packageName} yet. Run the command again with --instances, or add to the settings:\n${suggestion(desired)}\n`,
   );
+
+  function reportCanaries(promote: readonly { id: string; text: string }[]): void {
+    const ids = promote.map(({ id }) => id);
+    stdout.write(
+      options.json
+        ? jsonLine({ packageName, packageVersion, running: false, canaries: ids })
+        : promote.map(({ text }) => `${text}\n`).join(''),
+    );
+  }
 
   function report(
     status: MasterStatus,
@@ -125,60 +137,20 @@ async function declareInstance(master: MasterClient, desired: DesiredInstance): 
   }
 }
 
-async function waitForRoll(
-  master: MasterClient,
-  options: {
-    instanceIds: string[];
-    packageVersion: string;
-    timeoutMs: number;
-    system: System;
-    signal: AbortSignal;
-    say: (text: string) => void;
-  },
-): Promise<MasterStatus> {
-  const { system, timeoutMs, say } = options;
-  const { clock, timers } = system;
-  const deadlineMs = clock.monotonicMs() + timeoutMs;
-  let failingSinceMs: number | null = null;
-  let said = '';
-  for (; ; await timers.sleep(pollMs, options.signal)) {
-    const late = clock.monotonicMs() >= deadlineMs;
-    const status = await statusUnless(late, master);
-    if (!status) continue;
-    const roll = judgeRoll(status, options);
-    if (roll.state === 'done') return status;
-    const text = roll.state === 'failed' ? roll.reason : roll.progress;
-    failingSinceMs = roll.state === 'failed' ? (failingSinceMs ?? clock.monotonicMs()) : null;
-    if (failingSinceMs !== null && clock.monotonicMs() - failingSinceMs >= failingMs) {
-      throw new HoldfastError('HF_START_FAILED', `the deployment failed: ${text}`);
-    }
-    if (late) {
-      throw new HoldfastError(
-        'HF_START_FAILED',
-        `it does not run everywhere after ${timeoutMs / 1000} s (${text}); see: holdfast status`,
-      );
-    }
-    if (roll.state === 'going' && text !== said) say((said = text));
+function parseCanary({ canary, promoteAfter }: DeployOptions): { canary?: number; promoteAfterMs?: number } {
+  if (canary === undefined) {
+    if (promoteAfter === undefined) return {};
+    throw new HoldfastError('HF_USAGE', '--promote-after needs --canary');
   }
-}
-
-/** The status; null when the master is away for a moment, as it is between two leaders, and there is time left. */
-async function statusUnless(late: boolean, master: MasterClient): Promise<MasterStatus | null> {
-  try {
-    return await master.status();
-  } catch (error) {
-    if (late || !(error instanceof HoldfastError) || !error.retryable) throw error;
-    return null;
+  if (!/^[1-9][0-9]{0,4}$/.test(canary)) {
+    throw new HoldfastError('HF_USAGE', `--canary is "${canary}", expected a number of copies`);
   }
+  if (promoteAfter === undefined) return { canary: Number(canary) };
+  return { canary: Number(canary), promoteAfterMs: parseDuration('--promote-after', promoteAfter) };
 }
 
 function parseInstances(text: string): number | 'perNode' {
   if (text === 'perNode') return text;
   if (/^[0-9]{1,6}$/.test(text)) return Number(text);
   throw new HoldfastError('HF_USAGE', `--instances is "${text}", expected a number or perNode`);
-}
-
-function parseTimeout(text: string): number {
-  if (/^[1-9][0-9]{0,4}$/.test(text)) return Number(text) * 1000;
-  throw new HoldfastError('HF_USAGE', `--timeout is "${text}", expected seconds`);
 }

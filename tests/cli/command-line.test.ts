@@ -45,23 +45,32 @@ describe('the command line', function () {
     assert.deepEqual(commands.sort(), [
       'bootstrap',
       'deploy',
+      'deployments',
       'key',
       'logs',
       'new',
       'node',
       'nodes',
       'pack',
+      'plan',
       'reconciliation',
       'restart',
+      'rollback',
       'settings',
       'status',
+      'sync',
       'token',
       'up',
     ]);
     const keyCommands = ['show', 'move', 'release', 'pause', 'resume'].map(name => ['key', name]);
+    const deploymentCommands = ['list', 'show', 'promote', 'pause', 'resume', 'abort'].map(name => [
+      'deployments',
+      name,
+    ]);
     const words = [
       ...commands.map(name => [name]),
       ...keyCommands,
+      ...deploymentCommands,
       ['token', 'create'],
       ['new', 'component'],
     ];

@@ -1,5 +1,11 @@
 import assert from 'node:assert/strict';
-import { parseSettings, type MasterInstance, type MasterStatus } from '#core';
+import {
+  parseSettings,
+  type DeploymentInfo,
+  type MasterDeployment,
+  type MasterInstance,
+  type MasterStatus,
+} from '#core';
 import { judgeRoll } from '../../cli/deploy/roll.ts';
 import { instancesOf, withInstance } from '../../cli/deploy/settings-edit.ts';
 
@@ -69,7 +75,7 @@ describe('the settings after a deployment', () => {
 });
 
 describe('how far a deployment is', () => {
-  const judge = (instance: Partial<MasterInstance> | null) => {
+  const judge = (instance: Partial<MasterInstance> | null, deployments: Partial<DeploymentInfo>[] = []) => {
     const whole: MasterInstance = {
       id: 'shop',
       packageName: 'shop',
@@ -83,8 +89,28 @@ describe('how far a deployment is', () => {
       deployment: null,
     };
     const status = { instances: instance ? [{ ...whole, ...instance }] : [] } as Partial<MasterStatus>;
-    return judgeRoll(status as MasterStatus, { instanceIds: ['shop'], packageVersion: '2.0.0' });
+    const ended = deployments.map(one => ({
+      id: 'shop-2',
+      instanceId: 'shop',
+      to: { packageVersion: '2.0.0' },
+      endedAt: '2026-01-01T00:00:00.000Z',
+      ...one,
+    }));
+    return judgeRoll(status as MasterStatus, ended as DeploymentInfo[], {
+      instanceIds: ['shop'],
+      packageVersion: '2.0.0',
+      endedBefore: new Set(['shop-1']),
+    });
   };
+  const active = (more: Partial<MasterDeployment>): MasterDeployment => ({
+    id: 'shop-2',
+    state: 'rolling',
+    packageVersion: '2.0.0',
+    reason: null,
+    canary: null,
+    progress: { desired: 2, updated: 1, available: 1, outdated: 1 },
+    ...more,
+  });
 
   it('is going on until every copy runs the version and no other is left', () => {
     assert.equal(judge(null).state, 'going');
@@ -98,6 +124,40 @@ describe('how far a deployment is', () => {
     assert.equal(judge({ problems: ['crashes at start'] }).state, 'failed');
     const back = judge({ packageVersion: '1.0.0', running: 2, live: 2, versions: { '1.0.0': 2 } });
     assert.equal(back.state, 'failed');
+  });
+
+  it('has failed with the reason of the deployment that was rolled back, and of none that ended before', () => {
+    const old = { packageVersion: '1.0.0', running: 2, live: 2, versions: { '1.0.0': 2 } };
+    const back = judge(old, [{ state: 'rolled-back', reason: 'it is broken' }]);
+    assert.deepEqual(back, {
+      state: 'failed',
+      reason: 'shop: shop-2 was rolled back: it is broken',
+      lasts: false,
+    });
+    const before = judge({ running: 1 }, [{ id: 'shop-1', state: 'rolled-back' }]);
+    assert.equal(before.state, 'going');
+  });
+
+  it('leaves what is under way to the manager', () => {
+    const half = { running: 1, live: 2, versions: { '2.0.0': 1, '1.0.0': 1 } };
+    assert.equal(judge({ ...half, problems: ['crashed once'], deployment: active({}) }).state, 'going');
+    const whole = { running: 2, live: 2, versions: { '2.0.0': 2 } };
+    assert.equal(judge({ ...whole, deployment: active({}) }).state, 'going');
+    const halted = judge({ ...half, deployment: active({ state: 'paused', reason: 'halted: no' }) });
+    assert.equal(halted.state, 'failed');
+    const back = judge({ ...half, deployment: active({ state: 'rolling-back', reason: 'no' }) });
+    assert.equal(back.state, 'going');
+    const full = { ...half, problems: ['slot 1 cannot be placed: full'], deployment: active({}) };
+    assert.equal(judge(full).state, 'failed');
+  });
+
+  it('is through for now when the canaries are well', () => {
+    const canary = { instances: 1, promoteAfterMs: null, promotedAt: null, promotedBy: null };
+    const waiting = judge({ deployment: active({ state: 'canary', canary }) });
+    assert(waiting.state === 'canary');
+    assert.match(waiting.promote[0]!.text, /holdfast deployments promote shop-2/);
+    const progress = { desired: 2, updated: 1, available: 0, outdated: 1 };
+    assert.equal(judge({ deployment: active({ state: 'canary', canary, progress }) }).state, 'going');
   });
 
   it('does not take old problems of a finished roll for a failure', () => {

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
+import AdmZip from 'adm-zip';
 import {
   createSystem,
   HoldfastError,
@@ -50,6 +51,13 @@ export function zipOf(
   more: Record<string, unknown> = {},
 ): Buffer {
   return Buffer.from(JSON.stringify({ packageName, packageVersion, kind: 'component', ...more }));
+}
+
+/** Of such a "ZIP", or of a real one. */
+function manifestText(zip: Buffer): string {
+  return zip.subarray(0, 2).toString() === 'PK'
+    ? new AdmZip(zip).readAsText('manifest.json')
+    : zip.toString();
 }
 
 export function createFakeNode(name: string, secret: string): FakeNode {
@@ -107,7 +115,7 @@ export function createFakeNode(name: string, secret: string): FakeNode {
   function install(zip: Buffer, makeCurrent: boolean): { info: PackageInfo; created: boolean } {
     let manifest: PackageInfo['manifest'];
     try {
-      manifest = JSON.parse(zip.toString()) as PackageInfo['manifest'];
+      manifest = JSON.parse(manifestText(zip)) as PackageInfo['manifest'];
     } catch {
       throw new HoldfastError('HF_PACKAGE_INVALID', 'not a ZIP', { details: { entry: 'manifest.json' } });
     }
