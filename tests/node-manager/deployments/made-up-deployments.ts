@@ -147,9 +147,11 @@ export function planOnce(world: MadeUpInstance): void {
   if (rollout?.paused || world.failedStarts.length > 0) return;
   const allUp = world.copies.every(copy => copy.available);
   const tooMany = updated() > limit;
-  const going = world.copies.find(copy =>
+  const leaving = world.copies.filter(copy =>
     tooMany ? copy.revisionId === world.wanted : copy.revisionId !== world.wanted && copy.revisionId !== '',
   );
+  // What is down takes nothing away by going.
+  const going = leaving.find(copy => !copy.available) ?? leaving[0];
   if (!going || (!tooMany && updated() >= limit)) return;
   if (!allUp && going.available) return;
   going.revisionId = '';

@@ -16,7 +16,8 @@ import {
   type MadeUpInstance,
 } from './made-up-deployments.ts';
 
-describe('the machine of deployments', () => {
+describe('the machine of deployments', function () {
+  this.timeout(60_000);
   it('records the first revision of an instance, and a good update of it', () => {
     const world = madeUp(3);
     settle(world);
@@ -323,7 +324,7 @@ describe('the machine of deployments', () => {
           assert.equal(world.state.instances['api']!.good?.revisionId, world.wanted);
         },
       ),
-      { numRuns: 300 },
+      { numRuns: 200 },
     );
   });
 });
