@@ -6,6 +6,8 @@ export { createNodeManager, type ManagerContext, type ManagerSettings, type Node
 export { pielou, shannon } from './planning/evenness.ts';
 export {
   createPlacementNode,
+  evennessWith,
+  leave,
   obstacle,
   occupy,
   place,
@@ -14,6 +16,7 @@ export {
   type PlacementOutcome,
   type PlacementRequest,
 } from './planning/placement.ts';
+export { createRanking } from './planning/ranking.ts';
 export { plan } from './planning/plan.ts';
 export type {
   Action,

@@ -1,23 +1,29 @@
 /**
  * Which node gets the next copy. In this order: constraints and capacity; the spread label's group with the fewest copies;
  * fewest copies of this instance per capacity; least load (sum of weights, and of what else runs there, per capacity); best evenness (Pielou's J')
- * of the component types on the node once it has the copy; the node's name. Pure, and the same for the same input.
+ * of the component types on the node once it has the copy; the node's name. Pure, and the same for the same input. Many copies at
+ * once: `ranking.ts`.
  */
-import { pielou } from './evenness.ts';
 
-/** A node as placement sees it. `occupy` and `vacate` keep the figures up to date. */
+/** A node as placement sees it. `occupy`, `vacate` and `leave` keep the figures up to date. */
 export interface PlacementNode {
   readonly name: string;
   readonly capacity: number;
   readonly labels: Readonly<Record<string, string>>;
   /** Sum of the weights of its copies. */
   weight: number;
+  /** Weight of copies that are to go and still run: they take room, but do not count when nodes are compared. */
+  leavingWeight: number;
   /** Processes beside the copies (a node manager, what an operator started): load, but not charged against the capacity. */
   readonly others: number;
   /** Copies by instance id. */
   readonly copies: Map<string, number>;
+  /** Those that are to go and still run, by instance id. */
+  readonly leaving: Map<string, number>;
   /** Copies by package name. */
   readonly types: Map<string, number>;
+  /** Kept beside `types`, so that evenness costs no loop: kinds that occur, how many in all, and Σ c ln c. */
+  readonly variety: { kinds: number; total: number; sum: number };
 }
 
 export interface PlacementRequest {
@@ -30,37 +36,66 @@ export interface PlacementRequest {
   conflicts: ReadonlySet<string>;
 }
 
+export type PlacedCopy = Pick<PlacementRequest, 'instanceId' | 'packageName' | 'weight'>;
+
 export type PlacementOutcome = { node: PlacementNode } | { node: null; reason: string };
 
 export function createPlacementNode(
   node: Pick<PlacementNode, 'name' | 'capacity' | 'labels'> & { others?: number },
 ): PlacementNode {
-  return { others: 0, ...node, weight: 0, copies: new Map(), types: new Map() };
+  return {
+    others: 0,
+    ...node,
+    weight: 0,
+    leavingWeight: 0,
+    copies: new Map(),
+    leaving: new Map(),
+    types: new Map(),
+    variety: { kinds: 0, total: 0, sum: 0 },
+  };
 }
 
-export function occupy(
-  node: PlacementNode,
-  copy: Pick<PlacementRequest, 'instanceId' | 'packageName' | 'weight'>,
-): void {
+/** A copy runs there, or shall. */
+export function occupy(node: PlacementNode, copy: PlacedCopy): void {
   change(node, copy, 1);
 }
 
-export function vacate(
-  node: PlacementNode,
-  copy: Pick<PlacementRequest, 'instanceId' | 'packageName' | 'weight'>,
-): void {
+/** It is gone. */
+export function vacate(node: PlacementNode, copy: PlacedCopy): void {
   change(node, copy, -1);
+}
+
+/** A copy that does not count there (any more) takes room all the same, until it is gone (`by` -1). */
+export function leave(node: PlacementNode, copy: PlacedCopy, by: 1 | -1 = 1): void {
+  node.leavingWeight += by * copy.weight;
+  node.leaving.set(copy.instanceId, (node.leaving.get(copy.instanceId) ?? 0) + by);
 }
 
 /** Why a node cannot take the copy, or null if it can. */
 export function obstacle(request: PlacementRequest, node: PlacementNode): string | null {
   const missing = missingLabel(request.labels, node.labels);
   if (missing !== null) return missing;
-  for (const other of request.conflicts) {
-    if ((node.copies.get(other) ?? 0) > 0) return `runs ${other}, which must not share a node with it`;
+  const enemy = enemyOn(request, node);
+  if (enemy !== null) return `runs ${enemy}, which must not share a node with it`;
+  const used = node.weight + node.leavingWeight;
+  if (used + request.weight > node.capacity) {
+    return `is full (${used} of ${node.capacity} used, ${request.weight} needed)`;
   }
-  if (node.weight + request.weight > node.capacity) {
-    return `is full (${node.weight} of ${node.capacity} used, ${request.weight} needed)`;
+  return null;
+}
+
+/** Whether there is no obstacle; makes no words. */
+export function fits(request: PlacementRequest, node: PlacementNode): boolean {
+  return (
+    node.weight + node.leavingWeight + request.weight <= node.capacity &&
+    enemyOn(request, node) === null &&
+    missingLabel(request.labels, node.labels) === null
+  );
+}
+
+function enemyOn(request: PlacementRequest, node: PlacementNode): string | null {
+  for (const other of request.conflicts) {
+    if ((node.copies.get(other) ?? 0) + (node.leaving.get(other) ?? 0) > 0) return other;
   }
   return null;
 }
@@ -70,8 +105,8 @@ export function missingLabel(
   wanted: Readonly<Record<string, string>>,
   labels: Readonly<Record<string, string>>,
 ): string | null {
-  for (const [label, value] of Object.entries(wanted)) {
-    if (labels[label] !== value) return `has not the label ${label}=${value}`;
+  for (const label in wanted) {
+    if (labels[label] !== wanted[label]) return `has not the label ${label}=${wanted[label]}`;
   }
   return null;
 }
@@ -85,80 +120,118 @@ export function place(
   nodes: readonly PlacementNode[],
   unfit: (node: PlacementNode) => string | null = () => null,
 ): PlacementOutcome {
-  const obstacles: string[] = [];
-  const candidates: PlacementNode[] = [];
-  for (const node of nodes) {
-    const reason = unfit(node) ?? obstacle(request, node);
-    if (reason === null) candidates.push(node);
-    else obstacles.push(`${node.name} ${reason}`);
-  }
-  if (candidates.length === 0) {
-    const shown = obstacles.slice(0, 5).join('; ');
-    const more = obstacles.length > 5 ? `; and ${obstacles.length - 5} more` : '';
-    return {
-      node: null,
-      reason: nodes.length === 0 ? 'there is no node' : `no node takes it: ${shown}${more}`,
-    };
-  }
+  const candidates = nodes.filter(node => fits(request, node) && unfit(node) === null);
+  if (candidates.length === 0) return { node: null, reason: whyNowhere(request, nodes, unfit) };
   const groups = groupCopies(request, candidates, nodes);
   return {
     node: candidates.reduce((best, node) => (compare(request, groups, node, best) < 0 ? node : best)),
   };
 }
 
-/** Copies of the instance by value of the spread label; null without a spread. */
-function groupCopies(
+/** What keeps each node from taking the copy, the first few of them. */
+export function whyNowhere(
   request: PlacementRequest,
+  nodes: readonly PlacementNode[],
+  unfit: (node: PlacementNode) => string | null,
+): string {
+  if (nodes.length === 0) return 'there is no node';
+  const shown = nodes
+    .slice(0, obstaclesShown)
+    .map(node => `${node.name} ${unfit(node) ?? obstacle(request, node) ?? 'could take it'}`);
+  const more = nodes.length > obstaclesShown ? `; and ${nodes.length - obstaclesShown} more` : '';
+  return `no node takes it: ${shown.join('; ')}${more}`;
+}
+
+const obstaclesShown = 5;
+
+/** Copies of the instance by value of the spread label, for the values that candidates have; null without a spread. */
+export function groupCopies(
+  request: Pick<PlacementRequest, 'spread' | 'instanceId'>,
   candidates: readonly PlacementNode[],
   nodes: readonly PlacementNode[],
-): ReadonlyMap<string, number> | null {
+): Map<string, number> | null {
   const { spread } = request;
   if (spread === null) return null;
-  const groups = new Map(candidates.map(node => [node.labels[spread] ?? '', 0]));
+  const groups = new Map(candidates.map(node => [groupOf(node, spread), 0]));
   for (const node of nodes) {
-    const group = node.labels[spread] ?? '';
+    const group = groupOf(node, spread);
     const count = groups.get(group);
     if (count !== undefined) groups.set(group, count + (node.copies.get(request.instanceId) ?? 0));
   }
   return groups;
 }
 
-/** Negative when `a` is the better place. The costly evenness is computed only for ties. */
+/** Nodes without the label are a group of their own. */
+export function groupOf(node: PlacementNode, spread: string): string {
+  return node.labels[spread] ?? '';
+}
+
+/** Negative when `a` is the better place. */
 function compare(
   request: PlacementRequest,
   groups: ReadonlyMap<string, number> | null,
   a: PlacementNode,
   b: PlacementNode,
 ): number {
-  const { instanceId, spread } = request;
-  if (groups && spread !== null) {
-    const difference = groups.get(a.labels[spread] ?? '')! - groups.get(b.labels[spread] ?? '')!;
+  if (groups && request.spread !== null) {
+    const difference = groups.get(groupOf(a, request.spread))! - groups.get(groupOf(b, request.spread))!;
     if (difference !== 0) return difference;
   }
+  return compareNodes(request, a, b);
+}
+
+/** The same without the spread. */
+export function compareNodes(
+  { instanceId, packageName }: Pick<PlacementRequest, 'instanceId' | 'packageName'>,
+  a: PlacementNode,
+  b: PlacementNode,
+): number {
   return (
-    (a.copies.get(instanceId) ?? 0) / a.capacity - (b.copies.get(instanceId) ?? 0) / b.capacity ||
-    load(a) - load(b) ||
-    evennessWith(b, request.packageName) - evennessWith(a, request.packageName) ||
+    shareOf(a, instanceId) - shareOf(b, instanceId) ||
+    loadOf(a) - loadOf(b) ||
+    evennessWith(b, packageName) - evennessWith(a, packageName) ||
     (a.name < b.name ? -1 : a.name > b.name ? 1 : 0)
   );
 }
 
-function load(node: PlacementNode): number {
+/** Copies of the instance per capacity. */
+export function shareOf(node: PlacementNode, instanceId: string): number {
+  return (node.copies.get(instanceId) ?? 0) / node.capacity;
+}
+
+export function loadOf(node: PlacementNode): number {
   return (node.weight + node.others) / node.capacity;
 }
 
-function evennessWith(node: PlacementNode, packageName: string): number {
-  const types = new Map(node.types);
-  types.set(packageName, (types.get(packageName) ?? 0) + 1);
-  return pielou(types.values());
+/**
+ * Pielou's J' of the node's component types once it has one more of this. Rounded, because the sum that it is made from depends
+ * in its last digits on the order in which copies came, and what is placed must not.
+ */
+export function evennessWith(node: PlacementNode, packageName: string): number {
+  const { kinds, total, sum } = node.variety;
+  const count = node.types.get(packageName) ?? 0;
+  return evenness(count === 0 ? kinds + 1 : kinds, total + 1, sum - xlnx(count) + xlnx(count + 1));
 }
 
-function change(
-  node: PlacementNode,
-  copy: Pick<PlacementRequest, 'instanceId' | 'packageName' | 'weight'>,
-  by: 1 | -1,
-): void {
-  node.weight += by * copy.weight;
-  node.copies.set(copy.instanceId, (node.copies.get(copy.instanceId) ?? 0) + by);
-  node.types.set(copy.packageName, (node.types.get(copy.packageName) ?? 0) + by);
+/** H' = ln N - (Σ c ln c) / N, and J' = H' / ln S. */
+function evenness(kinds: number, total: number, sum: number): number {
+  if (kinds < 2) return 1;
+  return Math.round(((Math.log(total) - sum / total) / Math.log(kinds)) * 1e9) / 1e9;
+}
+
+function xlnx(count: number): number {
+  return count < 2 ? 0 : count * Math.log(count);
+}
+
+function change(node: PlacementNode, { instanceId, packageName, weight }: PlacedCopy, by: 1 | -1): void {
+  node.weight += by * weight;
+  node.copies.set(instanceId, (node.copies.get(instanceId) ?? 0) + by);
+  const before = node.types.get(packageName) ?? 0;
+  const after = before + by;
+  node.types.set(packageName, after);
+  const { variety } = node;
+  variety.total += by;
+  variety.sum += xlnx(after) - xlnx(before);
+  if (before === 0) variety.kinds++;
+  if (after === 0) variety.kinds--;
 }

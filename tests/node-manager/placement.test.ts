@@ -2,7 +2,11 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import {
   createPlacementNode,
+  createRanking,
+  evennessWith,
+  leave,
   occupy,
+  pielou,
   place,
   vacate,
   type PlacementNode,
@@ -121,6 +125,91 @@ describe('placement', () => {
           assert.ok(Math.max(...counts) - Math.min(...counts) <= 1, String(counts));
         },
       ),
+    );
+  });
+
+  it('leaves room for copies that still run though they are to go, but does not count them', () => {
+    const [a, b] = [node('a', { capacity: 2 }), node('b', { capacity: 2 })];
+    leave(a, request());
+    occupy(b, request({ instanceId: 'two' }));
+    assert.equal(chosen(request(), [a, b]), 'a');
+    leave(a, request());
+    assert.equal(chosen(request(), [a, b]), 'b', 'a is full as long as they run');
+    const enemies = request({ conflicts: new Set(['one']) });
+    leave(a, request(), -1);
+    assert.equal(chosen(enemies, [a, b]), 'b');
+  });
+
+  const crowds = fc.record({
+    nodes: fc.array(
+      fc.record({ capacity: fc.constantFrom(2, 4, 8), zone: fc.constantFrom('x', 'y', 'z', null) }),
+      { minLength: 1, maxLength: 8 },
+    ),
+    present: fc.array(
+      fc.record({
+        node: fc.nat(7),
+        id: fc.constantFrom('one', 'two'),
+        type: fc.constantFrom('app', 'db', 'web'),
+      }),
+      { maxLength: 20 },
+    ),
+    copies: fc.integer({ min: 1, max: 30 }),
+    weight: fc.integer({ min: 1, max: 3 }),
+    spread: fc.boolean(),
+    apart: fc.boolean(),
+    closed: fc.nat(9),
+  });
+
+  function crowd(made: typeof crowds extends fc.Arbitrary<infer Made> ? Made : never): PlacementNode[] {
+    const nodes = made.nodes.map(({ capacity, zone }, index) =>
+      node(`n${index}`, { capacity, labels: zone === null ? {} : { zone } }),
+    );
+    for (const { node: index, id, type } of made.present) {
+      const target = nodes[index % nodes.length]!;
+      if (target.weight < target.capacity) occupy(target, request({ instanceId: id, packageName: type }));
+    }
+    return nodes;
+  }
+
+  it('places many copies at once exactly as one after the other', () => {
+    fc.assert(
+      fc.property(crowds, made => {
+        const wanted = request({
+          weight: made.weight,
+          spread: made.spread ? 'zone' : null,
+          conflicts: new Set(made.apart ? ['one'] : []),
+        });
+        const [one, many] = [crowd(made), crowd(made)];
+        const open = ({ name }: PlacementNode) => name !== `n${made.closed}`;
+        const ranking = createRanking(wanted, many, open);
+        for (let count = 0; count < made.copies; count++) {
+          const expected = place(wanted, one, item => (open(item) ? null : 'is closed')).node;
+          assert.equal(ranking.take()?.name ?? null, expected?.name ?? null);
+          if (expected) occupy(expected, wanted);
+        }
+      }),
+    );
+  });
+
+  it('knows the evenness of a node that copies come to and go from', () => {
+    fc.assert(
+      fc.property(crowds, made => {
+        for (const item of crowd(made)) {
+          for (const name of ['app', 'db']) {
+            if ((item.types.get(name) ?? 0) > 0) {
+              vacate(item, request({ packageName: name }));
+              occupy(item, request({ packageName: name }));
+            }
+            const types = new Map(item.types);
+            types.set(name, (types.get(name) ?? 0) + 1);
+            const expected = pielou(types.values());
+            assert.ok(
+              Math.abs(evennessWith(item, name) - expected) < 1e-8,
+              `${evennessWith(item, name)} is ${expected}`,
+            );
+          }
+        }
+      }),
     );
   });
 });
