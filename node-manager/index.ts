@@ -39,7 +39,6 @@ export {
 } from './planning/desired.ts';
 export type { DesiredRevision } from './planning/revision.ts';
 export { resolvePackage, versionsOf } from './planning/catalog.ts';
-export { chooseReplacements, type RollingSlot } from './planning/rolling.ts';
 export { nextFailure } from './planning/failures.ts';
 export { nextAttemptMs, step, type LeadershipEvent, type LeadershipState } from './leadership/machine.ts';
 export { decideSettings, sha256Of, type FileFacts, type SettingsDecision } from './settings/decision.ts';

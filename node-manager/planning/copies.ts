@@ -14,27 +14,36 @@ export interface Copy {
   reachable: boolean;
   instanceId: string;
   slot: string;
+  generation: string;
   settingsId: string;
   packageVersion: string;
   condition: Condition;
   process: ObservedProcess;
 }
 
-/** All copies by instance id, on every node that is not given up. */
+/**
+ * All copies by instance id, on every node that is not given up.
+ * @param onOther told of each live process that is no copy: a node manager, or what an operator started by hand
+ */
 export function copiesByInstance(
   observed: readonly ObservedNode[],
   nowMs: number,
   deadAfterMs: number,
+  onOther: (node: ObservedNode, process: ObservedProcess) => void = () => {},
 ): Map<string, Copy[]> {
   const found = new Map<string, Copy[]>();
   for (const node of observed) {
-    if (node.state === 'unknown' || graceLeftMs(node, nowMs, deadAfterMs) === 0) continue;
+    const counts = node.state !== 'unknown' && graceLeftMs(node, nowMs, deadAfterMs) > 0;
     for (const process of node.processes) {
-      const copy = copyOf(node, process);
-      if (!copy) continue;
-      const copies = found.get(copy.instanceId);
-      if (copies) copies.push(copy);
-      else found.set(copy.instanceId, [copy]);
+      if (process.state === 'Exited') continue;
+      const parsed = isManager(process) ? null : parseSettingsId(process.settingsId);
+      if (!parsed) onOther(node, process);
+      else if (counts) {
+        const copy = copyOf(node, process, parsed);
+        const copies = found.get(parsed.instanceId);
+        if (copies) copies.push(copy);
+        else found.set(parsed.instanceId, [copy]);
+      }
     }
   }
   return found;
@@ -55,11 +64,6 @@ export function isManager(process: ObservedProcess): boolean {
   );
 }
 
-/** A live process that is no copy of an instance: a node manager, or what an operator started by hand. */
-export function isNoCopy(process: ObservedProcess): boolean {
-  return process.state !== 'Exited' && (parseSettingsId(process.settingsId) === null || isManager(process));
-}
-
 /** What is wrong with a failing copy, in words. */
 export function failureOf(copy: Copy): string {
   const { process } = copy;
@@ -71,14 +75,17 @@ export function failureOf(copy: Copy): string {
   return `copy ${copy.slot} on ${copy.node} is ${state} after ${process.restarts} restarts: ${cause}`;
 }
 
-function copyOf(node: ObservedNode, process: ObservedProcess): Copy | null {
-  const parsed = parseSettingsId(process.settingsId);
-  if (!parsed || process.state === 'Exited' || isNoCopy(process)) return null;
+function copyOf(
+  node: ObservedNode,
+  process: ObservedProcess,
+  { instanceId, slot, generation }: NonNullable<ReturnType<typeof parseSettingsId>>,
+): Copy {
   return {
     node: node.name,
     reachable: node.state === 'ready',
-    instanceId: parsed.instanceId,
-    slot: parsed.slot,
+    instanceId,
+    slot,
+    generation,
     settingsId: process.settingsId!,
     packageVersion: process.component?.packageVersion ?? process.packageVersion,
     condition: conditionOf(process),

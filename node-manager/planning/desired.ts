@@ -18,8 +18,12 @@ export interface DesiredInstance {
   revisionId: string | null;
   packages: RevisionPackages | null;
   problem: string | null;
+  /** The same, whole. */
+  current: DesiredRevision | null;
   /** What slots beyond the rollout's limit keep, if it is another one and its packages are known. */
   previous: DesiredRevision | null;
+  /** Why the previous one is meant, but cannot be started. */
+  previousProblem: string | null;
   /** @throws Error while there is a `problem` */
   start(slot: string): { settingsId: string; request: StartProcessRequest };
 }
@@ -58,37 +62,45 @@ export function desiredInstances(
     const restart = restarts[instance.id] ?? null;
     const outcome = resolveRevision(instance, { catalog, host, restart, sessionTtlMs });
     const before = input.rollouts?.[instance.id]?.previous ?? null;
-    const previous = before && recallRevision(before, { catalog, hostPackageName, sessionTtlMs }).made;
-    if (outcome.made === null) {
-      return {
-        settings: instance,
-        revision: null,
-        revisionId: null,
-        packages: null,
-        problem: outcome.problem,
-        previous,
-        start() {
-          throw new Error(`${instance.id} has no package to start`);
-        },
-      };
-    }
-    const { revision, revisionId, packages, start } = outcome.made;
+    const recalled = before && recallRevision(before, { catalog, hostPackageName, sessionTtlMs });
+    const current = outcome.made;
+    const previous = recalled?.made ?? null;
     return {
       settings: instance,
-      revision,
-      revisionId,
-      packages,
-      problem: null,
-      previous: previous?.revisionId === revisionId ? null : previous,
-      start,
+      revision: current?.revision ?? null,
+      revisionId: current?.revisionId ?? null,
+      packages: current?.packages ?? null,
+      problem: outcome.made === null ? outcome.problem : null,
+      current,
+      previous: previous?.revisionId === current?.revisionId ? null : previous,
+      previousProblem: recalled?.made === null ? recalled.problem : null,
+      start(slot) {
+        if (!current) throw new Error(`${instance.id} has no package to start`);
+        return current.start(slot);
+      },
     };
   });
 }
 
-/** The parts of a settingsId that a manager made; null for any other. */
+/** The parts of a settingsId that a manager made, `instanceId/slot/generation`; null for any other. */
 export function parseSettingsId(
   settingsId: string | null,
 ): { instanceId: string; slot: string; generation: string } | null {
-  const match = /^([^/]+)\/([^/]+)\/([0-9a-f]{12})$/.exec(settingsId ?? '');
-  return match ? { instanceId: match[1]!, slot: match[2]!, generation: match[3]! } : null;
+  if (settingsId === null) return null;
+  // By hand: there may be a hundred thousand in a plan.
+  const slotAt = settingsId.indexOf('/') + 1;
+  const generationAt = settingsId.length - generationLength;
+  if (slotAt < 2 || generationAt - 1 <= slotAt || settingsId.indexOf('/', slotAt) !== generationAt - 1)
+    return null;
+  for (let index = generationAt; index < settingsId.length; index++) {
+    const code = settingsId.charCodeAt(index);
+    if (!((code >= 48 && code <= 57) || (code >= 97 && code <= 102))) return null;
+  }
+  return {
+    instanceId: settingsId.slice(0, slotAt - 1),
+    slot: settingsId.slice(slotAt, generationAt - 1),
+    generation: settingsId.slice(generationAt),
+  };
 }
+
+const generationLength = 12;

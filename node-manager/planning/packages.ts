@@ -61,10 +61,13 @@ export function planPackages(input: PlanInput, desired: readonly DesiredInstance
     nodeProblems,
     dueInMs,
     needsOf: (node, used) =>
-      requirements(used)
-        .map(entry => idOf(node, entry))
-        .filter(id => planned.has(id)),
+      planned.size === 0
+        ? []
+        : requirements(used)
+            .map(entry => idOf(node, entry))
+            .filter(id => planned.has(id)),
     unfit: (node, used) => {
+      if (blocked.size === 0) return null;
       for (const entry of requirements(used)) {
         const reason = blocked.get(idOf(node, entry));
         if (reason !== undefined) return `cannot get ${entry.packageName} ${entry.packageVersion}: ${reason}`;

@@ -38,7 +38,8 @@ export interface PlacementRequest {
 
 export type PlacedCopy = Pick<PlacementRequest, 'instanceId' | 'packageName' | 'weight'>;
 
-export type PlacementOutcome = { node: PlacementNode } | { node: null; reason: string };
+export type PlacementOutcome<Node extends PlacementNode = PlacementNode> =
+  { node: Node } | { node: null; reason: string };
 
 export function createPlacementNode(
   node: Pick<PlacementNode, 'name' | 'capacity' | 'labels'> & { others?: number },
@@ -115,11 +116,11 @@ export function missingLabel(
  * Chooses among `nodes`.
  * @param unfit why a node is out of the question for this copy for now, or null
  */
-export function place(
+export function place<Node extends PlacementNode>(
   request: PlacementRequest,
-  nodes: readonly PlacementNode[],
-  unfit: (node: PlacementNode) => string | null = () => null,
-): PlacementOutcome {
+  nodes: readonly Node[],
+  unfit: (node: Node) => string | null = () => null,
+): PlacementOutcome<Node> {
   const candidates = nodes.filter(node => fits(request, node) && unfit(node) === null);
   if (candidates.length === 0) return { node: null, reason: whyNowhere(request, nodes, unfit) };
   const groups = groupCopies(request, candidates, nodes);
@@ -129,10 +130,10 @@ export function place(
 }
 
 /** What keeps each node from taking the copy, the first few of them. */
-export function whyNowhere(
+export function whyNowhere<Node extends PlacementNode>(
   request: PlacementRequest,
-  nodes: readonly PlacementNode[],
-  unfit: (node: PlacementNode) => string | null,
+  nodes: readonly Node[],
+  unfit: (node: Node) => string | null,
 ): string {
   if (nodes.length === 0) return 'there is no node';
   const shown = nodes

@@ -13,40 +13,40 @@ import {
   type PlacementRequest,
 } from './placement.ts';
 
-export interface Ranking {
+export interface Ranking<Node extends PlacementNode> {
   /** The best place, which then has the copy; null: there is none (any more). */
-  take(): PlacementNode | null;
+  take(): Node | null;
 }
 
-interface Group {
+interface Group<Node> {
   copies: number;
   /** A binary heap, the best node first. */
-  heap: PlacementNode[];
+  heap: Node[];
 }
 
 /** @param usable whether a node is in the question at all */
-export function createRanking(
+export function createRanking<Node extends PlacementNode>(
   request: PlacementRequest,
-  nodes: readonly PlacementNode[],
-  usable: (node: PlacementNode) => boolean,
-): Ranking {
+  nodes: readonly Node[],
+  usable: (node: Node) => boolean,
+): Ranking<Node> {
   const candidates = nodes.filter(node => fits(request, node) && usable(node));
   const counts = groupCopies(request, candidates, nodes);
-  const groups = new Map<string, Group>();
+  const groups = new Map<string, Group<Node>>();
   for (const node of candidates) {
     const name = request.spread === null ? '' : groupOf(node, request.spread);
     const group = groups.get(name);
     if (group) group.heap.push(node);
     else groups.set(name, { copies: counts?.get(name) ?? 0, heap: [node] });
   }
-  const better = (a: PlacementNode, b: PlacementNode) => compareNodes(request, a, b) < 0;
+  const better = (a: Node, b: Node) => compareNodes(request, a, b) < 0;
   for (const { heap } of groups.values()) {
     for (let index = (heap.length >> 1) - 1; index >= 0; index--) sink(heap, index, better);
   }
 
   return {
     take() {
-      let best: Group | null = null;
+      let best: Group<Node> | null = null;
       for (const group of groups.values()) {
         const top = group.heap[0];
         if (top === undefined) continue;

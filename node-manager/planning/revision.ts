@@ -21,6 +21,8 @@ export interface DesiredRevision {
   /** The same for all slots, and the same as long as no copy has to be started again: 12 hex digits. */
   revisionId: string;
   packages: RevisionPackages;
+  /** The last part of the slot's settingsId. */
+  generation(slot: string): string;
   start(slot: string): { settingsId: string; request: StartProcessRequest };
 }
 
@@ -108,7 +110,7 @@ function make(
   };
   const template = startRequest(instance, packages, sessionTtlMs);
   const bytes = [component.sha256, publisher?.sha256 ?? null, restart];
-  const made = new Map<string, { generation: string; request: StartProcessRequest }>();
+  const made = new Map<number | undefined, { generation: string; request: StartProcessRequest }>();
   return {
     revision: {
       instance: pinned(instance, versions),
@@ -118,20 +120,24 @@ function make(
     },
     revisionId: hash([template, instance.ports, bytes]),
     packages,
+    generation: slot => ofSlot(slot).generation,
     start(slot) {
-      const port = instance.ports.length === 0 ? undefined : instance.ports[Number(slot)];
-      const key = String(port);
-      // Slots differ only by their port, so the hash is made once for all slots without one.
-      let of = made.get(key);
-      if (!of) {
-        const request =
-          port === undefined ? template : { ...template, settings: { ...instance.settings, port } };
-        made.set(key, (of = { generation: hash([request, bytes]), request }));
-      }
-      const settingsId = `${instance.id}/${slot}/${of.generation}`;
-      return { settingsId, request: { settingsId, ...of.request } };
+      const { generation, request } = ofSlot(slot);
+      const settingsId = `${instance.id}/${slot}/${generation}`;
+      return { settingsId, request: { settingsId, ...request } };
     },
   };
+
+  /** Slots differ only by their port, so the hash is made once for all slots without one. */
+  function ofSlot(slot: string): { generation: string; request: StartProcessRequest } {
+    const port = instance.ports.length === 0 ? undefined : instance.ports[Number(slot)];
+    const present = made.get(port);
+    if (present) return present;
+    const request = port === undefined ? template : { ...template, settings: { ...instance.settings, port } };
+    const created = { generation: hash([request, bytes]), request };
+    made.set(port, created);
+    return created;
+  }
 }
 
 function startRequest(

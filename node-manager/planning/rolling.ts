@@ -1,34 +1,7 @@
-/**
- * Which copies a rolling update replaces now. A copy that is available may go only while fewer than `maxUnavailable`
- * are not; one that is down already may go at once, for it takes nothing away. Nothing goes while the update is halted,
- * because a version that does not come up must not take the rest with it. Pure.
- */
+/** When copies are available, and when it is worth looking again. Pure. */
 import type { InstanceSettings } from '#core';
 import type { Copy } from './copies.ts';
 import type { DesiredInstance } from './desired.ts';
-
-export interface RollingSlot {
-  slot: string;
-  /** Whether the slot has a copy that must give way. */
-  outdated: boolean;
-  /** Whether that copy can be stopped now. */
-  replaceable: boolean;
-  available: boolean;
-}
-
-export function chooseReplacements(input: {
-  slots: readonly RollingSlot[];
-  maxUnavailable: number;
-  halted: boolean;
-}): string[] {
-  if (input.halted) return [];
-  const candidates = input.slots.filter(slot => slot.outdated && slot.replaceable);
-  const down = candidates.filter(slot => !slot.available);
-  const unavailable = input.slots.filter(slot => !slot.available).length;
-  const budget = Math.max(0, input.maxUnavailable - unavailable);
-  const up = candidates.filter(slot => slot.available).slice(0, budget);
-  return [...down, ...up].map(slot => slot.slot);
-}
 
 /** A copy that shall stay counts once it has been healthy for `healthyAfterMs`; one that must go as long as it is healthy. */
 export function isAvailable(

@@ -1,121 +1,97 @@
 /**
- * Which of an instance's copies stay, and in which slot. A count has the slots 0, 1, 2 …; which numbers are in use does
- * not matter, unless the slots have ports, so that scaling down can take copies where most are. `perNode` has one slot
- * for each node, named like it. Every copy that is not kept is surplus, with the reason. Pure.
+ * Which of an instance's copies hold which slot. A count has the slots 0, 1, 2 …; which numbers are in use does not matter, unless
+ * the slots have ports, so that scaling down can take copies where most are. `perNode` has one slot for each node, named like it.
+ * Several copies may claim one slot: while one replaces another, and when a node comes back that was given up. Copies
+ * that hold none are surplus, with the reason. Which of a slot's copies stays: `pairing.ts`. Pure.
  */
 import type { Copy } from './copies.ts';
 import type { DesiredInstance } from './desired.ts';
-import { vacate, type PlacementNode } from './placement.ts';
+import { isAvailable } from './rolling.ts';
 
-export interface Slots {
+export interface Holders {
   instance: DesiredInstance;
   /** Slots that shall have a copy, in order. */
   wanted: string[];
-  /** The copy that holds the slot. */
-  kept: Map<string, Copy>;
+  /** The copies of each slot, the best first; a slot without any is not in it. */
+  holders: Map<string, Copy[]>;
   surplus: { copy: Copy; reason: string }[];
+  /** Those of `perNode` on nodes that copies leave. */
+  departing: Copy[];
 }
 
-/** Pairs copies with slots; a count may still hold more than wanted, see `scaleDown`. */
-export function assignSlots(
+/** Pairs copies with slots; a count may have more slots than wanted, see `scaleDown`. */
+export function findHolders(
   instance: DesiredInstance,
   copies: readonly Copy[],
-  eligibleNodes: readonly string[],
-): Slots {
-  const slots: Slots = { instance, wanted: [], kept: new Map(), surplus: [] };
-  const ranked = [...copies].sort((a, b) => rank(instance, a, b));
+  nodes: { eligible: ReadonlySet<string>; departing: ReadonlyMap<string, unknown> },
+  nowMs: number,
+): Holders {
   const { instances, ports } = instance.settings;
+  const made: Holders = { instance, wanted: [], holders: new Map(), surplus: [], departing: [] };
+  const { holders, surplus } = made;
+  const shared = new Set<string>();
   const strays: Copy[] = [];
 
-  if (instances === 'perNode') {
-    slots.wanted = [...eligibleNodes];
-    for (const copy of ranked) {
-      if (!eligibleNodes.includes(copy.node)) surplus(copy, 'its node is not one for this instance');
-      else if (slots.kept.has(copy.node)) surplus(copy, 'another copy runs on this node');
-      else slots.kept.set(copy.node, copy);
-    }
-    return slots;
+  for (const copy of copies) {
+    if (instances === 'perNode') {
+      if (nodes.departing.has(copy.node)) made.departing.push(copy);
+      else if (nodes.eligible.has(copy.node)) hold(copy.node, copy);
+      else surplus.push({ copy, reason: 'its node is not one for this instance' });
+    } else if (isNumber(copy.slot) && (ports.length === 0 || Number(copy.slot) < instances)) {
+      hold(copy.slot, copy);
+    } else strays.push(copy);
   }
+  for (const slot of shared) holders.get(slot)!.sort((a, b) => rank(instance, a, b));
+  if (instances === 'perNode') made.wanted = [...nodes.eligible];
+  else nameSlots(made, instances, strays, nowMs);
+  return made;
 
-  for (const copy of ranked) {
-    const fits = isNumber(copy.slot) && (ports.length === 0 || Number(copy.slot) < instances);
-    if (!fits) strays.push(copy);
-    else if (slots.kept.has(copy.slot)) surplus(copy, `another copy has slot ${copy.slot}`);
-    else slots.kept.set(copy.slot, copy);
+  function hold(slot: string, copy: Copy): void {
+    const present = holders.get(slot);
+    if (!present) holders.set(slot, [copy]);
+    else {
+      present.push(copy);
+      shared.add(slot);
+    }
   }
-  // The lowest free numbers fill up what is missing; copies with unusable slots take them until they are replaced.
-  const names = [...slots.kept.keys()];
-  for (let number = 0; names.length < instances; number++) {
-    if (!slots.kept.has(String(number))) names.push(String(number));
+}
+
+/** The lowest free numbers fill up what is missing; copies with unusable slots take them until they are replaced. */
+function nameSlots(made: Holders, count: number, strays: Copy[], nowMs: number): void {
+  const { instance, holders, surplus, wanted } = made;
+  const numbers = [...holders.keys()].map(Number);
+  const free: string[] = [];
+  for (let number = 0; numbers.length < count; number++) {
+    if (holders.has(String(number))) continue;
+    numbers.push(number);
+    free.push(String(number));
   }
-  slots.wanted = names.sort((a, b) => Number(a) - Number(b));
-  const free = slots.wanted.filter(slot => !slots.kept.has(slot));
+  numbers.sort((a, b) => a - b);
+  for (const number of numbers) wanted.push(String(number));
+  strays.sort((a, b) => rank(instance, a, b));
   for (const copy of strays) {
-    // One that serves takes the place of one that does not, rather than go.
-    const slot =
-      free.shift() ??
-      slots.wanted.find(
-        taken =>
-          copy.condition === 'healthy' && slots.kept.get(taken)!.condition !== 'healthy' && copy.reachable,
-      );
+    // One that serves stays beside one that does not yet, rather than go before it can be spared.
+    const slot = free.shift() ?? wanted.find(name => copy.condition === 'healthy' && needsHelp(name));
     if (slot === undefined) {
-      surplus(copy, `slot ${copy.slot} is not wanted`);
+      surplus.push({ copy, reason: `slot ${copy.slot} is not wanted` });
       continue;
     }
-    const displaced = slots.kept.get(slot);
-    if (displaced) surplus(displaced, `another copy takes slot ${slot}`);
-    slots.kept.set(slot, copy);
-  }
-  return slots;
-
-  function surplus(copy: Copy, reason: string): void {
-    slots.surplus.push({ copy, reason });
-  }
-}
-
-/**
- * Takes copies away until the count is right: first those on nodes that do not answer and those that do not serve, then
- * where the most copies of this instance are per capacity, then on the most loaded node; there the highest slot.
- */
-export function scaleDown(slots: Slots, nodes: ReadonlyMap<string, PlacementNode>): void {
-  const { settings } = slots.instance;
-  if (settings.instances === 'perNode') return;
-  while (slots.wanted.length > settings.instances) {
-    const [victim] = slots.wanted
-      .map(slot => ({ slot, copy: slots.kept.get(slot)! }))
-      .sort((a, b) => leavesFirst(a, b));
-    slots.wanted.splice(slots.wanted.indexOf(victim!.slot), 1);
-    slots.kept.delete(victim!.slot);
-    const node = nodes.get(victim!.copy.node);
-    if (node) vacate(node, { ...settings, instanceId: settings.id, weight: settings.resources.weight });
-    slots.surplus.push({ copy: victim!.copy, reason: `${settings.instances} copies are wanted` });
+    const present = holders.get(slot);
+    if (!present) holders.set(slot, [copy]);
+    else present.splice(rank(instance, copy, present[0]!) < 0 ? 0 : 1, 0, copy);
   }
 
-  function leavesFirst(a: { slot: string; copy: Copy }, b: { slot: string; copy: Copy }): number {
-    const [nodeA, nodeB] = [nodes.get(a.copy.node), nodes.get(b.copy.node)];
+  function needsHelp(slot: string): boolean {
+    const [only, ...more] = holders.get(slot)!;
     return (
-      Number(a.copy.reachable) - Number(b.copy.reachable) ||
-      Number(a.copy.condition === 'healthy') - Number(b.copy.condition === 'healthy') ||
-      Number(nodeA !== undefined) - Number(nodeB !== undefined) ||
-      share(nodeB) - share(nodeA) ||
-      load(nodeB) - load(nodeA) ||
-      order(a.copy.node, b.copy.node) ||
-      Number(b.slot) - Number(a.slot)
+      more.length === 0 &&
+      !isAvailable(only!, isCurrent(instance, slot, only!), instance.settings.update, nowMs)
     );
   }
-  function share(node: PlacementNode | undefined): number {
-    return node ? (node.copies.get(settings.id) ?? 0) / node.capacity : 0;
-  }
-}
-
-/** Whether the copy is the one that the slot shall have. Unknown packages make no copy outdated. */
-export function isCurrent(instance: DesiredInstance, slot: string, copy: Copy): boolean {
-  return instance.packages === null || copy.settingsId === instance.start(slot).settingsId;
 }
 
 /** Better copies first: reachable, serving, up to date, in good condition, longest healthy. */
-function rank(instance: DesiredInstance, a: Copy, b: Copy): number {
-  const conditions = ['healthy', 'starting', 'failing', 'stopping'];
+export function rank(instance: DesiredInstance, a: Copy, b: Copy): number {
   return (
     Number(b.reachable) - Number(a.reachable) ||
     Number(b.condition === 'healthy') - Number(a.condition === 'healthy') ||
@@ -126,14 +102,19 @@ function rank(instance: DesiredInstance, a: Copy, b: Copy): number {
   );
 }
 
-function load(node: PlacementNode | undefined): number {
-  return node ? node.weight / node.capacity : 0;
+const conditions = ['healthy', 'starting', 'failing', 'stopping'];
+
+/** Whether the copy is the one that the slot shall have at last. Unknown packages make no copy outdated. */
+export function isCurrent(instance: DesiredInstance, slot: string, copy: Copy): boolean {
+  return (
+    instance.current === null || (copy.slot === slot && copy.generation === instance.current.generation(slot))
+  );
 }
 
 function isNumber(slot: string): boolean {
   return /^(?:0|[1-9][0-9]{0,5})$/.test(slot);
 }
 
-function order(a: string, b: string): number {
+export function order(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { InstanceSettings } from '#core';
-import type { Action } from '#node-manager';
+import { desiredInstances, type Action } from '#node-manager';
 import {
   applyPlan,
   clusterOf,
@@ -185,18 +185,41 @@ describe('plan', () => {
       );
     });
 
-    it('stops the surplus when the node comes back: the copies that replaced them stay', () => {
+    it('runs nothing twice when the node comes back: the copy goes that is where most are, once the other has proved well', () => {
       const made = world([instance('one', { instances: 3 })]);
       converge(made);
       const away = made.nodes.get('c')!;
       made.nodes.set('c', { ...away, state: 'dead', lastSeenMs: -1e9 });
       converge(made);
+      assert.deepEqual(copiesByNode(made, 'one'), { a: 2, b: 1, c: 1 });
       const back = away.processes.map(process => ({ ...process, healthySinceMs: made.nowMs }));
-      made.nodes.set('c', { ...away, processes: back });
-      made.nowMs += 1_000;
+      made.nodes.set('c', { ...away, processes: back, lastSeenMs: made.nowMs });
+      const waiting = planOf(made);
+      assert.deepEqual([waiting.actions, waiting.dueInMs], [[], 2_000]);
+      made.nowMs += 2_000;
       const { actions } = planOf(made);
       assert.deepEqual(
         actions.map(action => [action.type, action.node]),
+        [['stop', 'a']],
+      );
+      converge(made);
+      assert.deepEqual(copiesByNode(made, 'one'), { a: 1, b: 1, c: 1 });
+    });
+
+    it('leaves the copies on the other nodes alone when what comes back is not well', () => {
+      const made = world([instance('one', { instances: 3 })]);
+      converge(made);
+      const away = made.nodes.get('c')!;
+      made.nodes.set('c', { ...away, state: 'dead', lastSeenMs: -1e9 });
+      converge(made);
+      const broken = away.processes.map(process => ({
+        ...process,
+        state: 'CrashLoop' as const,
+        healthySinceMs: null,
+      }));
+      made.nodes.set('c', { ...away, processes: broken });
+      assert.deepEqual(
+        planOf(made).actions.map(action => [action.type, action.node]),
         [['stop', 'c']],
       );
     });
@@ -242,7 +265,7 @@ describe('plan', () => {
     function rolling(more: object = {}) {
       const settings = instance('one', {
         instances: 3,
-        update: { maxUnavailable: 1, healthyAfterMs: 2_000, ...more },
+        update: { maxUnavailable: 1, maxSurge: 0, healthyAfterMs: 2_000, ...more },
       });
       const made = world([settings]);
       converge(made);
@@ -349,12 +372,226 @@ describe('plan', () => {
       made.restarts = { one: 'again' };
       assert.deepEqual(
         planOf(made).actions.map(action => action.type),
+        ['start'],
+      );
+    });
+  });
+
+  describe('make before break', () => {
+    /** Who runs what, after each plan that did something. */
+    function follow(made: World): { type: string; node: string }[][] {
+      const steps: { type: string; node: string }[][] = [];
+      converge(made, {
+        onPlan({ actions }) {
+          const step = actions
+            .filter(action => action.type !== 'upload-package')
+            .map(({ type, node }) => ({ type, node }));
+          if (step.length > 0) steps.push(step);
+        },
+      });
+      return steps;
+    }
+
+    it('restarts even a single copy without a gap: the old one goes when the new one has been well for a while', () => {
+      const made = world([instance('one', { update: { healthyAfterMs: 2_000 } })]);
+      converge(made);
+      made.nowMs += 10_000;
+      made.restarts = { one: 'again' };
+      applyPlan(made, planOf(made).actions);
+      assert.deepEqual(copiesByNode(made, 'one'), { a: 2, b: 0, c: 0 });
+      made.nowMs += 1_999;
+      assert.deepEqual([planOf(made).actions, planOf(made).dueInMs], [[], 1]);
+      made.nowMs += 1;
+      const [stop, ...more] = planOf(made).actions;
+      assert.deepEqual([stop?.type, stop?.node, more], ['stop', 'a', []]);
+      converge(made);
+      assert.deepEqual(copiesByNode(made, 'one'), { a: 1, b: 0, c: 0 });
+    });
+
+    it('keeps the old copy when the new one does not come up', () => {
+      const made = world([instance('one')]);
+      converge(made);
+      made.nowMs += 10_000;
+      made.catalog = [...made.catalog, known('app', '2.0.0')];
+      applyPlan(made, planOf(made).actions);
+      const node = made.nodes.get('a')!;
+      const broken = node.processes.map(process =>
+        process.packageVersion === '2.0.0'
+          ? { ...process, state: 'CrashLoop' as const, healthySinceMs: null }
+          : process,
+      );
+      made.nodes.set('a', { ...node, processes: broken });
+      const halted = planOf(made);
+      assert.deepEqual([halted.actions, halted.dueInMs], [[], null]);
+      assert.deepEqual(halted.instances[0]!.versions, { '1.0.0': 1, '2.0.0': 1 });
+      // A rollback is a revision equal to the old one: the copy that still has it is kept.
+      settingsOf(made, [instance('one', { packageVersion: '1.0.0' })]);
+      assert.deepEqual(
+        planOf(made).actions.map(action => [action.type, action.reason]),
+        [['stop', 'version 2.0.0 is to become 1.0.0']],
+      );
+      assert.deepEqual(converge(made).instances[0]!.versions, { '1.0.0': 1 });
+    });
+
+    it('never has more copies than allowed beside each other', () => {
+      const made = world([instance('one', { instances: 5, update: { maxSurge: 2, healthyAfterMs: 1_000 } })]);
+      converge(made);
+      made.nowMs += 10_000;
+      made.restarts = { one: 'again' };
+      let most = 0;
+      converge(made, {
+        onPlan() {
+          const counts = Object.values(copiesByNode(made, 'one'));
+          most = Math.max(
+            most,
+            counts.reduce((sum, count) => sum + count, 0),
+          );
+        },
+      });
+      assert.equal(most, 7);
+    });
+
+    for (const ports of [{ ports: [9000] }, { settings: { port: 9000 } }]) {
+      it(`stops the old copy first where both would listen on one port (${JSON.stringify(ports)})`, () => {
+        const made = world([instance('one', ports)]);
+        converge(made);
+        made.nowMs += 10_000;
+        made.restarts = { one: 'again' };
+        assert.deepEqual(follow(made), [
+          [
+            { type: 'stop', node: 'a' },
+            { type: 'start', node: 'a' },
+          ],
+        ]);
+      });
+
+      it(`runs them at different addresses where there are some (${JSON.stringify(ports)})`, () => {
+        const made = world([instance('one', ports)]);
+        made.settings.nodeServers.forEach((node, index) => (node.networkIp = `10.0.0.${index + 1}`));
+        converge(made);
+        made.nowMs += 10_000;
+        made.restarts = { one: 'again' };
+        assert.deepEqual(follow(made), [[{ type: 'start', node: 'b' }], [{ type: 'stop', node: 'a' }]]);
+      });
+    }
+
+    it('knows the port that a manifest gives', () => {
+      const made = world([instance('one')]);
+      converge(made);
+      const node = made.nodes.get('a')!;
+      const manifest = { defaultConfiguration: { port: 8000 } };
+      const packages = node.packages.map(
+        item => ({ ...item, manifest }) as unknown as (typeof node.packages)[0],
+      );
+      made.nodes.set('a', { ...node, packages });
+      made.nowMs += 10_000;
+      made.catalog = [...made.catalog, known('app', '2.0.0')];
+      assert.deepEqual(
+        planOf(made)
+          .actions.filter(action => action.type !== 'upload-package')
+          .map(action => action.type),
         ['stop', 'start'],
+        'also that of another version, while nobody has seen this one',
       );
     });
 
+    it('stops the old copy first where there is no room for two', () => {
+      const made = world([instance('one', { instances: 3, resources: { weight: 16 } })]);
+      converge(made);
+      made.nowMs += 10_000;
+      made.restarts = { one: 'again' };
+      const [first] = follow(made);
+      assert.deepEqual(first, [
+        { type: 'stop', node: 'a' },
+        { type: 'start', node: 'a' },
+      ]);
+    });
+  });
+
+  describe('limits of a rollout', () => {
+    function halfway(limit: number | null, more: { paused?: string; instances?: number } = {}) {
+      const settings = instance('one', { instances: more.instances ?? 3, update: { maxSurge: 0 } });
+      const made = world([settings]);
+      converge(made);
+      made.nowMs += 10_000;
+      const before = desiredInstances(made)[0]!.revision;
+      made.catalog = [...made.catalog, known('app', '2.0.0')];
+      made.rollouts = { one: { previous: before, limit, paused: more.paused ?? null } };
+      return made;
+    }
+
+    it('gives so many slots the new revision, and no more', () => {
+      const made = halfway(1);
+      assert.deepEqual(converge(made).instances[0]!.versions, { '1.0.0': 2, '2.0.0': 1 });
+      made.rollouts.one = { ...made.rollouts.one!, limit: 2 };
+      assert.deepEqual(converge(made).instances[0]!.versions, { '1.0.0': 1, '2.0.0': 2 });
+      made.rollouts.one = { ...made.rollouts.one!, limit: null };
+      assert.deepEqual(converge(made).instances[0]!.versions, { '2.0.0': 3 });
+    });
+
+    it('starts what a dead node leaves behind from the revision before, so that a canary does not spread', () => {
+      const made = halfway(1);
+      converge(made);
+      for (const name of ['a', 'b', 'c']) {
+        const node = made.nodes.get(name)!;
+        made.nodes.set(name, { ...node, state: 'dead', lastSeenMs: -1e9 });
+        assert.deepEqual(
+          Object.entries(converge(made).instances[0]!.versions).sort(),
+          [
+            ['1.0.0', 2],
+            ['2.0.0', 1],
+          ],
+          `without ${name}`,
+        );
+        made.nodes.set(name, { ...node, processes: [], lastSeenMs: made.nowMs });
+        converge(made);
+      }
+    });
+
+    it('replaces nothing while it is paused, but starts what is missing', () => {
+      const made = halfway(1, { paused: 'wait for Ada' });
+      const { actions, instances } = planOf(made);
+      assert.deepEqual(
+        actions.filter(action => action.type !== 'upload-package'),
+        [],
+      );
+      assert.deepEqual(instances[0]!.problems, ['the update is paused: wait for Ada']);
+      made.rollouts.one = { ...made.rollouts.one!, limit: 0 };
+      made.nodes.set('b', { ...made.nodes.get('b')!, processes: [] });
+      assert.deepEqual(converge(made).instances[0]!.versions, { '1.0.0': 3 });
+    });
+
+    it('takes back what is beyond the limit, and everything when the old revision is wanted again', () => {
+      const made = halfway(2);
+      converge(made);
+      made.rollouts.one = { ...made.rollouts.one!, limit: 1 };
+      assert.deepEqual(converge(made).instances[0]!.versions, { '1.0.0': 2, '2.0.0': 1 });
+      settingsOf(made, [instance('one', { instances: 3, packageVersion: '1.0.0', update: { maxSurge: 0 } })]);
+      assert.deepEqual(ids(planOf(made).actions, 'stop').length, 1, 'the copies that still have it are kept');
+      assert.deepEqual(converge(made).instances[0]!.versions, { '1.0.0': 3 });
+    });
+
+    it('leaves alone what it cannot start again', () => {
+      const made = halfway(1, { instances: 2 });
+      converge(made);
+      made.catalog = made.catalog.filter(entry => entry.packageVersion === '2.0.0');
+      assert.deepEqual(converge(made).instances[0]!.versions, { '1.0.0': 1, '2.0.0': 1 });
+      const old = [...made.nodes.values()].find(node =>
+        node.processes.some(item => item.packageVersion === '1.0.0'),
+      )!;
+      made.nodes.set(old.name, { ...old, processes: [] });
+      assert.match(
+        planOf(made).instances[0]!.problems[0]!,
+        /waits for the rollout: package app 1.0.0 is not known/,
+      );
+    });
+  });
+
+  describe('nodes that copies leave, or that get no more', () => {
+    const said = { since: '2026-01-01T00:00:00.000Z', by: 'ada', reason: null, deadlineAt: null };
+
     it('moves copies off a node that left the settings, one at a time', () => {
-      const made = world([instance('one', { instances: 3 })]);
+      const made = world([instance('one', { instances: 3, update: { maxSurge: 0 } })]);
       converge(made);
       made.settings = clusterOf(['a', 'b'], made.settings.componentInstances);
       const { actions } = planOf(made);
@@ -367,6 +604,85 @@ describe('plan', () => {
       );
       converge(made);
       assert.deepEqual(copiesByNode(made, 'one'), { a: 2, b: 1, c: 0 });
+    });
+
+    it('drains a node: each copy runs elsewhere before it is stopped, and copies of "perNode" go last', () => {
+      const made = world([
+        instance('each', { instances: 'perNode' }),
+        instance('one', { instances: 3 }),
+        instance('two', { instances: 3 }),
+      ]);
+      converge(made);
+      made.nowMs += 10_000;
+      made.maintenance = { c: { ...said, state: 'draining' } };
+      const stops: string[] = [];
+      converge(made, {
+        onPlan({ actions }) {
+          for (const action of actions) {
+            assert.ok(action.type !== 'start' || action.node !== 'c');
+            if (action.type === 'stop') stops.push(`${action.settingsId.split('/')[0]} ${action.node}`);
+          }
+        },
+      });
+      assert.deepEqual(stops.slice(0, 2).sort(), ['one c', 'two c']);
+      assert.deepEqual(stops.slice(2), ['each c']);
+      assert.deepEqual(copiesByNode(made, 'one'), { a: 2, b: 1, c: 0 });
+      made.maintenance = {};
+      converge(made);
+      assert.deepEqual(copiesByNode(made, 'each'), { a: 1, b: 1, c: 1 });
+    });
+
+    it('lets copies that find no other place stay until the deadline, and says why', () => {
+      const made = world([instance('one', { instances: 3, resources: { weight: 16 } })]);
+      converge(made);
+      made.nowMs += 10_000;
+      const deadlineAt = new Date(1_800_000_000_000 + made.nowMs + 60_000).toISOString();
+      made.maintenance = { c: { ...said, state: 'draining', reason: 'new disk', deadlineAt } };
+      const waiting = planOf(made);
+      assert.deepEqual([waiting.actions, waiting.dueInMs], [[], 60_000]);
+      assert.match(
+        waiting.instances[0]!.problems[0]!,
+        /slot 2 cannot be replaced \(c is being drained \(new disk\)\): no node takes it: a is full/,
+      );
+      made.nowMs += 60_000;
+      assert.deepEqual(
+        planOf(made).actions.map(action => [action.type, action.node]),
+        [['stop', 'c']],
+      );
+      converge(made);
+      assert.deepEqual(copiesByNode(made, 'one'), { a: 1, b: 1, c: 0 });
+    });
+
+    it('gives a node that is cordoned, flapping or short of something no more, and moves nothing away', () => {
+      const made = world([instance('one', { instances: 3 })]);
+      converge(made);
+      made.maintenance = { a: { ...said, state: 'cordoned', reason: 'suspicious fan' } };
+      made.nodes.set('b', { ...made.nodes.get('b')!, flapping: true });
+      made.nodes.set('c', {
+        ...made.nodes.get('c')!,
+        pressure: [{ kind: 'disk', message: '12 MiB are free' }],
+      });
+      assert.deepEqual(planOf(made).actions, []);
+      settingsOf(made, [instance('one', { instances: 4 })]);
+      const { actions, instances, nodeProblems } = planOf(made);
+      assert.deepEqual(actions, []);
+      assert.equal(
+        instances[0]!.problems[0],
+        'slot 3 cannot be placed: no node takes it: a is cordoned (suspicious fan); ' +
+          'b came and went several times lately, and has to be steady for a while first; ' +
+          'c is short of disk: 12 MiB are free',
+      );
+      assert.match(nodeProblems.c![0]!, /no more copies, being short of disk/);
+      assert.match(nodeProblems.b![0]!, /steady/);
+    });
+
+    it('renews a copy of "perNode" in its place on a cordoned node', () => {
+      const made = world([instance('each', { instances: 'perNode' })]);
+      converge(made);
+      made.nowMs += 10_000;
+      made.maintenance = { a: { ...said, state: 'cordoned' } };
+      made.catalog = [...made.catalog, known('app', '2.0.0')];
+      assert.deepEqual(converge(made).instances[0]!.versions, { '2.0.0': 3 });
     });
   });
 });
