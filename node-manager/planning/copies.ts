@@ -64,6 +64,11 @@ export function isManager(process: ObservedProcess): boolean {
   );
 }
 
+/** A live process that is no copy of an instance: a node manager, or what an operator started by hand. */
+export function isNoCopy(process: ObservedProcess): boolean {
+  return process.state !== 'Exited' && (isManager(process) || parseSettingsId(process.settingsId) === null);
+}
+
 /** What is wrong with a failing copy, in words. */
 export function failureOf(copy: Copy): string {
   const { process } = copy;

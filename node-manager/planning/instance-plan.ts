@@ -121,7 +121,7 @@ export function planInstance(made: Slots, context: PlanContext): MasterInstance 
     const paused = input.rollouts[settings.id]?.paused ?? null;
     const leavers = slots.filter(slot => slot.goes && !slot.stays);
     const outdated = leavers.filter(slot => slot.goes!.why === 'outdated');
-    if (halted !== null && outdated.length > 0) problems.push(`the update is halted: ${halted}`);
+    if (halted !== null && outdated.length > 0) problems.push(`the update is halted: ${halted.reason}`);
     else if (paused !== null && outdated.length > 0) problems.push(`the update is paused: ${paused}`);
     // Slots that no node takes are no reason to hold the others back; those that fail to start are.
     let unavailable = slots.filter(
@@ -132,7 +132,9 @@ export function planInstance(made: Slots, context: PlanContext): MasterInstance 
     const impossible = new Set<DesiredRevision>();
     for (const slot of inOrder(leavers)) {
       const { copy, why, overdue, reason } = slot.goes!;
-      if (why === 'outdated' && (halted !== null || paused !== null)) continue;
+      // The start that failed is tried again now and then, as long as that takes nothing away.
+      const again = why === 'outdated' && halted?.slot === slot;
+      if (why === 'outdated' && !again && (paused !== null || halted !== null)) continue;
       if (!copy.reachable || copy.condition === 'stopping') continue;
       const { target } = slot;
       if (!target) {
@@ -147,22 +149,27 @@ export function planInstance(made: Slots, context: PlanContext): MasterInstance 
       } else if (surge < maxSurge && !impossible.has(target) && beside(slot, target)) surge++;
       else if (surge < maxSurge || maxSurge === 0) {
         if (settings.ports.length === 0 && settings.instances !== 'perNode') impossible.add(target);
-        if (unavailable < maxUnavailable && replace(slot, target)) unavailable++;
+        if (!again && unavailable < maxUnavailable && replace(slot, target)) unavailable++;
       }
     }
   }
 
-  function haltedBy(): string | null {
-    for (const { name, target, stays } of slots) {
+  /** Why the new revision takes no more copies' places, and the slot that did not start, if that is why. */
+  function haltedBy(): { reason: string; slot: Slot | null } | null {
+    let failed: { reason: string; slot: Slot } | null = null;
+    for (const slot of slots) {
+      const { name, target, stays } = slot;
       if (target === null || target !== instance.current) continue;
       if (stays) {
-        if (stays.condition === 'failing') return failureOf(stays);
+        if (stays.condition === 'failing') return { reason: failureOf(stays), slot: null };
         continue; // it came up, whatever was said of its start
       }
       const failure = list.failureOf(target, name);
-      if (failure && failure.code !== 'HF_CAPACITY') return `slot ${name} did not start: ${failure.message}`;
+      if (failure && failure.code !== 'HF_CAPACITY') {
+        failed ??= { reason: `slot ${name} did not start: ${failure.message}`, slot };
+      }
     }
-    return null;
+    return failed;
   }
 
   function serves({ stays, goes }: Slot): boolean {
