@@ -62,6 +62,10 @@ export async function runProgram(words: readonly string[], environment: Environm
       '--coordination-file <file>',
       'file (0600) with the address of the coordination store (default: what bootstrap hands over, or the embedded one)',
     )
+    .option(
+      '--min-free-disk-mib <n>',
+      'disk that must stay free, or it takes no packages and starts nothing (default: 2 %, at least 256)',
+    )
     .option('--stop-hosts', 'stop its hosts with it, instead of leaving them for the next agent to adopt')
     .action(async options => {
       const { runNode } = await import('./commands/node.ts');

@@ -6,6 +6,7 @@ import {
   type KillOutcome,
   type LeaderMark,
   type NodeCoordination,
+  type NodePressure,
   type NodeStats,
   type NodeStore,
   type PackageInfo,
@@ -41,6 +42,8 @@ export interface NodeClient {
   coordination(options?: CallDeadline): Promise<NodeCoordination>;
   /** Makes this store the node's; refused (HF_WRONG_STATE) when it belongs to another one. Needs the scope `admin`. */
   assignCoordination(address: RedisAddress, options?: CallDeadline): Promise<NodeStore>;
+  /** What it is short of. Cheap. */
+  condition(options?: CallDeadline): Promise<{ pressure: NodePressure[] }>;
   /** Makes the node refuse leaders that are older than the one whose mark this client puts on its calls. */
   announceLeader(options?: CallDeadline): Promise<void>;
   processStats(packageName?: string): Promise<ProcessStats[]>;
@@ -101,6 +104,7 @@ export function createNodeClient(options: NodeClientOptions): NodeClient {
     coordination: deadline => json('GET', node('coordination'), { ...deadline }),
     assignCoordination: (address, deadline) =>
       json('PUT', node('coordination'), { json: address, ...deadline }),
+    condition: deadline => json('GET', node('condition'), { ...deadline }),
     announceLeader: deadline => json('PUT', node('leader'), { ...deadline }),
     processStats: packageName =>
       json(

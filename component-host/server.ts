@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { CHANNEL_HEADERS, createHttpServer, HoldfastError, type Logger, type System } from '#core';
+import { CHANNEL_HEADERS, createHttpServer, DEFAULTS, HoldfastError, type Logger, type System } from '#core';
 
 export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -28,7 +28,6 @@ export interface HostServer {
   close(): Promise<void>;
 }
 
-const portsTriedMax = 1_000;
 /** The router's limit for a client's head plus what it adds. */
 const headerBytesMax = 64 * 1024;
 /** Longer than routers keep idle connections, so that it is they who close them. */
@@ -83,7 +82,7 @@ export async function listen(options: HostServerOptions): Promise<HostServer> {
 }
 
 async function listenOnFreePort(server: Server, { host, firstPort }: HostServerOptions): Promise<void> {
-  const lastPort = firstPort === 0 ? 0 : Math.min(firstPort + portsTriedMax - 1, 65_535);
+  const lastPort = firstPort === 0 ? 0 : Math.min(firstPort + DEFAULTS.hostPortsTried - 1, 65_535);
   for (let port = firstPort; port <= lastPort; port += 1) {
     try {
       await new Promise<void>((resolve, reject) => {

@@ -4,6 +4,8 @@ import { strict as assert } from 'node:assert';
 export const DEFAULTS = {
   nodePort: 5100,
   firstHostPort: 5200,
+  /** How many ports from there on a host tries. */
+  hostPortsTried: 1_000,
   masterPort: 7777,
   routerPort: 8000,
   syncIntervalMs: 50_000,

@@ -20,6 +20,7 @@ import { nodeRoutes } from './api/routes.ts';
 import { findAddress } from './coordination/address-file.ts';
 import { createAssignment, requireOwnStore } from './coordination/assignment.ts';
 import { openStoreConnection } from './coordination/store-connection.ts';
+import { createCondition } from './observation/condition.ts';
 import { createEventLog } from './observation/event-log.ts';
 import { limitLogs } from './observation/log-files.ts';
 import { createMetrics } from './observation/metrics.ts';
@@ -134,6 +135,12 @@ async function assemble(options: ResolvedOptions, opened: AsyncDisposableStack):
     sessionsToEnd: sessionEnder.waiting,
     onReplaced: () => spares.refill(),
   });
+  const condition = createCondition({
+    nodeName: options.nodeName,
+    dataDirectory,
+    limits: options,
+    ports: () => ({ used: hosts.all().length, total: DEFAULTS.hostPortsTried }),
+  });
   const metrics = createMetrics({ entries, packages, events, spares: spares.ready });
   const supervisor = new Supervisor({
     system,
@@ -142,6 +149,7 @@ async function assemble(options: ResolvedOptions, opened: AsyncDisposableStack):
     hosts,
     spares,
     entries,
+    requireDisk: () => condition.requireDisk(0),
     planner: { packages, stateRoot, hostPackageName: options.hostPackageName, coordination },
     startTimeoutMs: options.startTimeoutMs,
     onStartDuration: metrics.observeStart,
@@ -163,6 +171,7 @@ async function assemble(options: ResolvedOptions, opened: AsyncDisposableStack):
     spares,
     assignment,
     events,
+    condition,
     statistics: createProcessStatistics(system),
     directoryOf,
     recovered: recovery.promise,

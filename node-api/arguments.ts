@@ -12,6 +12,7 @@ export interface NodeArguments {
   firstHostPort: number | null;
   orphanGraceMs: number | null;
   warmSpares: number | null;
+  minFreeDiskMib: number | null;
   clusterName: string | null;
   coordinationFile: string | null;
   stopHostsOnExit: boolean;
@@ -29,6 +30,7 @@ export function parseNodeArguments(words: readonly string[]): NodeArguments {
     lifelineFd: integer('--lifeline-fd', values['lifeline-fd'], 3, 1023),
     firstHostPort: integer('--first-host-port', values['first-host-port'], 1, 65_535),
     orphanGraceMs: integer('--orphan-grace-ms', values['orphan-grace-ms'], 0, 3_600_000),
+    minFreeDiskMib: integer('--min-free-disk-mib', values['min-free-disk-mib'], 0, 1_000_000_000),
     warmSpares: integer('--warm-spares', values['warm-spares'], 0, 16),
     clusterName: values['cluster-name'] ?? null,
     coordinationFile: values['coordination-file'] ?? null,
@@ -51,6 +53,7 @@ function read(words: readonly string[]) {
         'first-host-port': text,
         'orphan-grace-ms': text,
         'warm-spares': text,
+        'min-free-disk-mib': text,
         'cluster-name': text,
         'coordination-file': text,
         'stop-hosts-on-exit': { type: 'boolean' },

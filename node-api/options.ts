@@ -32,6 +32,10 @@ export interface NodeAgentOptions {
   startTimeoutMs?: number;
   /** How long a host of an earlier agent gets to say hello again before it counts as lost. Default 10,000. */
   adoptionTimeoutMs?: number;
+  /** Disk that must stay free, or the node takes no packages and starts nothing, bytes. Default: 2 %, at least 256 MiB. */
+  diskFreeBytesMin?: number | null;
+  /** Memory that must be available, or the node says that it is short of it, bytes. Default: 2 %, at least 128 MiB. */
+  memoryFreeBytesMin?: number | null;
   /** Log level of hosts. Default `info`. */
   hostLogLevel?: string;
   /** Shown in the statistics. Default: that of this package. */
@@ -50,6 +54,8 @@ export function resolveOptions(options: NodeAgentOptions): ResolvedOptions {
     hostPackageName: 'component-host',
     startTimeoutMs: 30_000,
     adoptionTimeoutMs: 10_000,
+    diskFreeBytesMin: null,
+    memoryFreeBytesMin: null,
     hostLogLevel: 'info',
     version: ownVersion(),
     ...options,

@@ -55,3 +55,4 @@ export { rolloutsOf } from './deployments/rollouts.ts';
 export { step as stepDeployments, type StepFacts, type StepOutcome } from './deployments/step.ts';
 export { countMoves, movesLeft } from './maintenance/moves-budget.ts';
 export { cordoned, drained } from './maintenance/nodes.ts';
+export { steady, stepFlapping, type FlappingRule, type FlappingState } from './cluster/flapping.ts';

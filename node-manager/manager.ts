@@ -53,6 +53,10 @@ export interface ManagerSettings {
   nodeTimeoutMs: number;
   /** How long a node may be away before its instances are replaced elsewhere. */
   deadAfterMs: number;
+  /** A node that was lost so often within the window gets no more copies until it was steady for the hold time; 0: never. */
+  flapLosses: number;
+  flapWindowMs: number;
+  flapHoldMs: number;
   /** How long a new leader waits for nodes that it has not seen, before it places anything. */
   startupGraceMs: number;
   uploadBytesMax: number;
@@ -71,6 +75,7 @@ export type ManagerContext = Pick<
 export type NodeManager = Component & { uri(): string | null };
 
 const version = '1.0.0';
+const lastAnswersMs = 500;
 
 export function createNodeManager(context: ManagerContext, system: System): NodeManager {
   const { settings: options, cluster, log } = context;
@@ -128,6 +133,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     token: secret,
     timeoutMs: options.nodeTimeoutMs,
     deadAfterMs: options.deadAfterMs,
+    flapping: { lossesMax: options.flapLosses, windowMs: options.flapWindowMs, holdMs: options.flapHoldMs },
     store: cluster.address,
     leader: office.mark,
     leads,
@@ -201,6 +207,14 @@ export function createNodeManager(context: ManagerContext, system: System): Node
       })),
     deployments,
     maintenance: maintenance.current,
+    async refreshNotes() {
+      try {
+        await notes.refresh();
+      } catch (error) {
+        // What is known holds; a store that stays away ends this manager's lease.
+        log.warn({ error: String(error) }, 'the notes could not be read anew');
+      }
+    },
     paused: () => pause.current() !== null,
     leads,
     deposed: office.deposed,
@@ -308,11 +322,19 @@ export function createNodeManager(context: ManagerContext, system: System): Node
       observer.stop();
       await office.stop();
       events.close();
-      await api?.close();
+      if (api) await closeApi(api, system);
       api = null;
       uri = null;
     },
   };
+}
+
+/** Answers under way get a moment; then every connection is cut: one that is kept alive would be waited for. */
+async function closeApi(api: Api, system: System): Promise<void> {
+  const ended = api.close();
+  await Promise.race([ended, system.timers.sleep(lastAnswersMs)]);
+  api.server.closeAllConnections();
+  await ended;
 }
 
 async function listen(api: Api, { host, port }: ManagerSettings): Promise<string> {

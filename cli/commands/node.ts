@@ -18,6 +18,7 @@ export async function runNode(
     tokenFile?: string;
     coordinationFile?: string;
     stopHosts?: boolean;
+    minFreeDiskMib?: string;
   },
   { cwd, interruptions, stdout, stderr, system }: Environment,
 ): Promise<number> {
@@ -25,12 +26,13 @@ export async function runNode(
   // Shared with the other nodes of its machine, if there is one.
   const stateRoot = (await findStateRoot(dataDirectory)) ?? dataDirectory;
   const tokenFile = resolve(cwd, options.tokenFile ?? join(stateRoot, 'token'));
-  const { name, listen } = parseNodeArguments(
+  const { name, listen, minFreeDiskMib } = parseNodeArguments(
     ['--name', options.name, '--listen', options.listen, '--data', dataDirectory].concat([
       '--state-root',
       stateRoot,
       '--token-file',
       tokenFile,
+      ...(options.minFreeDiskMib === undefined ? [] : ['--min-free-disk-mib', options.minFreeDiskMib]),
     ]),
   );
   const secret = await readToken(tokenFile);
@@ -46,6 +48,7 @@ export async function runNode(
     secret,
     system,
     coordinationFile: options.coordinationFile === undefined ? null : resolve(cwd, options.coordinationFile),
+    diskFreeBytesMin: minFreeDiskMib === null ? null : minFreeDiskMib * 1024 * 1024,
     log: await openLog(dataDirectory, name),
   });
   stdout.write(`node ${name} is ready at ${agent.uri}; its log is ${join(dataDirectory, 'agent.log')}\n`);

@@ -3,6 +3,7 @@ import type { PackageStore } from '#package-manager';
 import type { FastifyBaseLogger } from 'fastify';
 import type { System } from '#core';
 import type { Assignment } from '../coordination/assignment.ts';
+import type { Condition } from '../observation/condition.ts';
 import type { EventLog } from '../observation/event-log.ts';
 import type { ProcessStatistics } from '../observation/process-stats.ts';
 import type { ResolvedOptions } from '../options.ts';
@@ -23,6 +24,7 @@ export interface NodeContext {
   spares: Spares;
   assignment: Assignment;
   events: EventLog;
+  condition: Condition;
   statistics: ProcessStatistics;
   directoryOf(processId: string): string;
   /** Resolves when what an earlier agent left has been taken over: no request is answered before. */

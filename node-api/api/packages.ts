@@ -22,12 +22,14 @@ const ofVersion = {
 };
 
 export function packageRoutes(app: FastifyInstance, context: NodeContext): void {
-  const { packages, events, spares } = context;
+  const { packages, events, spares, condition } = context;
 
   const upload = (makeCurrent: boolean) => async (request: FastifyRequest, reply: FastifyReply) => {
-    const { package: stored, created } = await withUpload(request, reply, zip =>
-      packages.install(zip, { makeCurrent }),
-    );
+    const { package: stored, created } = await withUpload(request, reply, async zip => {
+      // The archive and what is unpacked of it: at least as much again.
+      await condition.requireDisk(2 * Number(request.headers['content-length'] ?? 0));
+      return packages.install(zip, { makeCurrent });
+    });
     const { packageName, packageVersion, sha256, current } = stored;
     // An upgrade to a version that is here already changes what is current: that is news too.
     if (created || makeCurrent) {

@@ -9,6 +9,7 @@ import { LEADER_HEADER } from '#core';
 import { acceptUploads } from '#http-api';
 import { admitLeader } from '../store/leader-fence.ts';
 import type { NodeContext } from './context.ts';
+import { conditionRoutes } from './condition.ts';
 import { coordinationRoutes } from './coordination.ts';
 import { eventRoutes } from './events.ts';
 import { leaderRoutes } from './leader.ts';
@@ -33,6 +34,7 @@ export async function nodeRoutes(app: FastifyInstance, context: NodeContext): Pr
   });
   await acceptUploads(app);
   statsRoutes(app, context);
+  conditionRoutes(app, context);
   coordinationRoutes(app, context);
   leaderRoutes(app);
   packageRoutes(app, context);

@@ -28,6 +28,8 @@ import { stopHost, within } from './stop-host.ts';
 export interface SupervisorDeps extends BringUpDeps {
   entries: Entries;
   planner: PlannerDeps;
+  /** Rejects (HF_CAPACITY) when the disk is too full to start anything. */
+  requireDisk: () => Promise<void>;
   log: FastifyBaseLogger;
   onStartDuration(ms: number): void;
 }
@@ -53,6 +55,7 @@ export class Supervisor {
   async start(packageName: string, request: StartProcessRequest): Promise<ProcessInfo> {
     const before = await this.#existing(packageName, request);
     if (before) return before;
+    await this.#deps.requireDisk();
     const plan = await planStart(this.#deps.planner, packageName, request);
     const meanwhile = await this.#existing(packageName, request);
     if (meanwhile) return meanwhile;

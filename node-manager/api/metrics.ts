@@ -29,6 +29,18 @@ export function createMetrics(): ManagerMetrics {
     labelNames: ['node', 'state'],
     registers,
   });
+  const pressure = new Gauge({
+    name: 'holdfast_node_pressure',
+    help: '1 for each node that is short of something, by what.',
+    labelNames: ['node', 'kind'],
+    registers,
+  });
+  const flapping = new Gauge({
+    name: 'holdfast_node_flapping',
+    help: '1 for each node that comes and goes.',
+    labelNames: ['node'],
+    registers,
+  });
   const clusterEvenness = new Gauge({
     name: 'holdfast_cluster_evenness',
     help: 'Mean of the evenness of the nodes that answer, 0 to 1.',
@@ -100,10 +112,13 @@ export function createMetrics(): ManagerMetrics {
       refused.set(Number(status.settingsError !== null));
       managers.set(status.managers.length);
       paused.set(Number(status.reconciliationPaused !== null));
-      for (const gauge of [maintenance, nodeEvenness, nodes, desired, running, deploying]) gauge.reset();
+      for (const gauge of [pressure, flapping, maintenance, nodeEvenness, nodes, desired, running, deploying])
+        gauge.reset();
       for (const state of states)
         nodes.set({ state }, status.nodes.filter(node => node.state === state).length);
       for (const node of status.nodes) {
+        for (const { kind } of node.pressure) pressure.set({ node: node.networkName, kind }, 1);
+        if (node.flapping) flapping.set({ node: node.networkName }, 1);
         if (node.maintenance) maintenance.set({ node: node.networkName, state: node.maintenance.state }, 1);
       }
       for (const node of status.nodes) nodeEvenness.set({ node: node.networkName }, node.evenness);

@@ -1,7 +1,7 @@
 /** What the master API shows of the cluster, made from what is known. Pure. */
 import type { MasterPackage } from '#client';
 import type { ClusterSettings, MasterHost, MasterNode, ResourceInfo, Claim } from '#core';
-import type { ObservedNodeFacts } from '../cluster/observer.ts';
+import type { ObservedNodeFacts } from '../cluster/node-facts.ts';
 import type { KnownPackage } from '../cluster/package-catalog.ts';
 import { copiesLeft, isEmpty, type MaintenanceNote } from '../maintenance/nodes.ts';
 import { desiredInstances, ROUTER_PACKAGE, effectiveInstances } from '../planning/desired.ts';

@@ -13,18 +13,22 @@ import {
   type CoordinationAddress,
   type LeaderMark,
   type Logger,
-  type ProcessInfo,
+  type NodePressure,
   type System,
 } from '#core';
 import { parseSettingsId } from '../planning/desired.ts';
-import type { ObservedNode, ObservedPackage, ObservedProcess } from '../planning/model.ts';
 import { createGate } from './bounded.ts';
-
-export interface ObservedNodeFacts extends ObservedNode {
-  nodeApiUri: string;
-  /** ISO 8601; null: never. */
-  lastSeenAt: string | null;
-}
+import { steady, stepFlapping, type FlappingRule, type FlappingState } from './flapping.ts';
+import {
+  afterAnswer,
+  afterMiss,
+  isGivenUp,
+  neverSeen,
+  withHealth,
+  type Moment,
+  type ObservedNodeFacts,
+  type Seen,
+} from './node-facts.ts';
 
 export interface Observer {
   /** Follows the settings' nodes. */
@@ -41,7 +45,8 @@ export interface Observer {
 interface Entry {
   client: NodeClient;
   facts: ObservedNodeFacts;
-  healthySince: Map<string, number>;
+  healthySince: ReadonlyMap<string, number>;
+  flapping: FlappingState;
   listening: AbortController;
   inSettings: boolean;
   /** It has the cluster's coordination store, and was connected ever since: it may come back with an empty folder. */
@@ -57,6 +62,8 @@ interface Entry {
 
 const parallelMax = 64;
 const reconnectMs = 1_000;
+/** How exactly a node is given up, or trusted again. */
+const clockEveryMs = 250;
 
 export function createObserver(options: {
   system: System;
@@ -67,6 +74,7 @@ export function createObserver(options: {
   store: CoordinationAddress;
   /** Copies on a node that was away longer than this count as new when it returns. */
   deadAfterMs: number;
+  flapping: FlappingRule;
   leader: () => LeaderMark | null;
   /** Whether this manager may act. */
   leads: () => boolean;
@@ -79,6 +87,9 @@ export function createObserver(options: {
   const { system, log, timeoutMs } = options;
   const entries = new Map<string, Entry>();
   const gate = createGate(parallelMax);
+  /** Of their own, so that many nodes that hang do not keep those waiting that answer. */
+  const retryGate = createGate(parallelMax);
+  const cancelClock = system.timers.every(clockEveryMs, tick);
   const now = () => system.clock.monotonicMs();
 
   function setNodes(settings: ClusterSettings): void {
@@ -105,19 +116,9 @@ export function createObserver(options: {
     const client = createNodeClient({ uri, token: options.token, timeoutMs, leader: options.leader });
     const entry: Entry = {
       client,
-      facts: {
-        name,
-        nodeApiUri: uri,
-        state: 'unknown',
-        lastSeenMs: null,
-        lastSeenAt: null,
-        problem: null,
-        packages: [],
-        processes: [],
-        pressure: [],
-        flapping: false,
-      },
+      facts: neverSeen(name, uri),
       healthySince: new Map(),
+      flapping: steady,
       listening: new AbortController(),
       inSettings: true,
       hasStore: false,
@@ -150,53 +151,90 @@ export function createObserver(options: {
   /** Waits for nodes that answered last time or were never asked; one that hangs delays nobody twice. */
   function visit(entry: Entry, packages: boolean): Promise<void> | null {
     if (entry.facts.problem === null) return gate(() => look(entry, packages));
-    entry.retrying ??= gate(() => look(entry, packages)).finally(() => (entry.retrying = null));
+    entry.retrying ??= retryGate(() => look(entry, packages)).finally(() => (entry.retrying = null));
     return null;
   }
 
   async function look(entry: Entry, packages: boolean): Promise<void> {
     const { client } = entry;
     const turn = ++entry.begun;
-    let seen: { processes: ProcessInfo[]; packages: readonly ObservedPackage[] } | null = null;
-    let problem: string | null = null;
+    let seen: Seen | null = null;
+    let problem = '';
     try {
       await announce(entry);
       const closely = packages || entry.facts.state !== 'ready';
       if (closely || !entry.hasStore) await shareStore(entry);
-      const [processes, installed] = await Promise.all([
+      const [processes, installed, pressure] = await Promise.all([
         client.processes({ timeoutMs }),
         closely ? client.packages({ timeoutMs }) : entry.facts.packages,
+        pressureOn(client),
       ]);
-      seen = { processes, packages: installed };
+      seen = { processes, packages: installed, pressure };
     } catch (error) {
       problem = error instanceof HoldfastError ? `${error.code}: ${error.message}` : String(error);
     }
     if (turn <= entry.told) return;
     entry.told = turn;
-    const { facts } = entry;
-    if (seen) {
-      if (isGivenUp(facts)) entry.healthySince.clear();
-      entry.facts = {
-        ...facts,
-        state: 'ready',
-        problem: null,
-        lastSeenMs: now(),
-        lastSeenAt: isoTime(system.clock),
-        packages: seen.packages,
-        processes: withHealth(entry, seen.processes),
-      };
-    } else {
-      const state = facts.lastSeenMs === null ? 'unknown' : isGivenUp(facts) ? 'dead' : 'suspect';
-      entry.facts = { ...facts, state, problem };
+    if (!seen) return conclude(entry, afterMiss(entry.facts, problem, moment()));
+    // Copies on a node that was given up count as new.
+    const before = isGivenUp(entry.facts, moment()) ? new Map<string, number>() : entry.healthySince;
+    const { processes, since } = withHealth(before, seen.processes, now());
+    entry.healthySince = since;
+    conclude(entry, afterAnswer(entry.facts, seen, processes, moment()));
+  }
+
+  /** An agent of an earlier release says nothing of it. */
+  async function pressureOn(client: NodeClient): Promise<readonly NodePressure[]> {
+    try {
+      return (await client.condition({ timeoutMs })).pressure;
+    } catch (error) {
+      if (error instanceof HoldfastError && error.code === 'HF_NOT_FOUND') return [];
+      throw error;
     }
-    if (entry.facts.state !== facts.state) {
-      const { name, state, problem } = entry.facts;
+  }
+
+  /** Nodes that are away are given up when their time is over, and steady ones are trusted again, though nobody looks at that moment. */
+  function tick(): void {
+    for (const entry of entries.values()) {
+      const { problem } = entry.facts;
+      if (problem !== null) conclude(entry, afterMiss(entry.facts, problem, moment()));
+      else if (entry.facts.flapping) conclude(entry, entry.facts);
+    }
+  }
+
+  /** Takes what is known now, and tells what has changed of it. */
+  function conclude(entry: Entry, next: ObservedNodeFacts): void {
+    const { facts } = entry;
+    if (next.state !== 'unknown') {
+      entry.flapping = stepFlapping(entry.flapping, next.state === 'ready', now(), options.flapping);
+    }
+    entry.facts = { ...next, flapping: entry.flapping.flapping };
+    const { name, state, problem, pressure, flapping } = entry.facts;
+    const at = isoTime(system.clock);
+    if (state !== facts.state) {
       if (state === 'ready') log.info({ node: name }, 'node is ready');
       else if (state === 'suspect') log.warn({ node: name, problem }, 'node does not answer');
       else if (state === 'dead') log.error({ node: name, problem }, 'node is given up');
-      options.onEvent({ type: 'node', at: isoTime(system.clock), nodeName: name, state, problem });
+      options.onEvent({ type: 'node', at, nodeName: name, state, problem });
       options.onChange(`${name} is ${state}`);
     }
+    if (flapping !== facts.flapping) {
+      log.warn({ node: name, flapping }, flapping ? 'node comes and goes' : 'node is steady again');
+      options.onEvent({ type: 'node-flapping', at, nodeName: name, flapping });
+      options.onChange(`${name} ${flapping ? 'comes and goes' : 'is steady again'}`);
+    }
+    const kinds = (of: readonly NodePressure[]) => of.map(({ kind }) => kind).join(', ');
+    if (kinds(pressure) !== kinds(facts.pressure)) {
+      log.warn({ node: name, pressure }, 'what a node is short of has changed');
+      options.onEvent({ type: 'node-pressure', at, nodeName: name, pressure });
+      options.onChange(
+        pressure.length === 0 ? `${name} has enough of everything` : `${name} is short of ${kinds(pressure)}`,
+      );
+    }
+  }
+
+  function moment(): Moment {
+    return { nowMs: now(), at: isoTime(system.clock), deadAfterMs: options.deadAfterMs };
   }
 
   /**
@@ -231,26 +269,6 @@ export function createObserver(options: {
     }
   }
 
-  function withHealth(entry: Entry, processes: readonly ProcessInfo[]): ObservedProcess[] {
-    const before = entry.healthySince;
-    entry.healthySince = new Map();
-    return processes.map(process => {
-      const healthy =
-        process.state === 'Running' &&
-        (process.host?.state ?? process.component?.state) === 'Started' &&
-        process.host?.health.ready !== false;
-      // A restart within one look is a new life, too.
-      const life = `${process.processId} ${process.pid} ${process.restarts}`;
-      const since = healthy ? (before.get(life) ?? now()) : null;
-      if (since !== null) entry.healthySince.set(life, since);
-      return { ...process, healthySinceMs: since };
-    });
-  }
-
-  function isGivenUp(facts: ObservedNodeFacts): boolean {
-    return facts.lastSeenMs !== null && now() - facts.lastSeenMs >= options.deadAfterMs;
-  }
-
   return {
     setNodes,
     async refresh({ packages }) {
@@ -268,6 +286,7 @@ export function createObserver(options: {
       return entry.client;
     },
     stop() {
+      cancelClock();
       for (const entry of entries.values()) entry.listening.abort();
     },
   };

@@ -31,6 +31,8 @@ export interface ReconcilerOptions {
   /** Says what may change of each instance. */
   deployments: Pick<Deployments, 'advance' | 'rollouts' | 'preview' | 'dueInMs'>;
   maintenance: () => MaintenanceNote;
+  /** Reads the notes anew, and writes back what the store has forgotten. */
+  refreshNotes: () => Promise<void>;
   /** Nothing is done while it is; plans are made all the same. */
   paused: () => boolean;
   leads: () => boolean;
@@ -149,6 +151,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     }
     await catalog.refresh(current.settings, observer.nodes());
     options.onObserved();
+    if (options.leads()) await options.refreshNotes();
     // What was refused for a package that nobody knew may be right by now.
     if (settings.unsettled()) await settings.reconcile();
   }

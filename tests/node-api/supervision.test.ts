@@ -48,10 +48,11 @@ describe('node API: supervision', () => {
 
   const only = async (): Promise<ProcessInfo | undefined> => (await agent.processes())[0];
 
-  it('starts a killed process again, with a new id, and still finds the old one among the ended', async () => {
+  it('starts a killed process again, with a new id, finds the old one among the ended, and is ready all the while', async () => {
     const first = (await agent.start('worker', { settingsId: 'a/0', restart: quick })).body;
     signalProcess(identityOf(first.pid), 'SIGKILL');
     const again = await workplace.until('the restart', async () => {
+      assert.equal((await agent.call('GET', '/health/ready')).status, 200);
       const info = await only();
       return info?.state === 'Running' && info.restarts === 1 ? info : null;
     });

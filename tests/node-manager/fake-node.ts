@@ -10,6 +10,7 @@ import {
   HoldfastError,
   isoTime,
   LEADER_HEADER,
+  type NodePressure,
   type PackageInfo,
   type ProcessInfo,
   type StartProcessRequest,
@@ -34,6 +35,10 @@ export interface FakeNode {
   readonly stores: unknown[];
   /** Throws to refuse one. */
   onStore: () => void;
+  /** What it is short of. */
+  pressure: NodePressure[];
+  /** While set, no answer to a look comes before it has resolved. */
+  hanging: Promise<void> | null;
   /** Throws to refuse any mutation. */
   onMutation: () => void;
   /** It accepts requests and never answers. */
@@ -84,6 +89,8 @@ export function createFakeNode(name: string, secret: string): FakeNode {
     onUpload: info => info,
     stores: [],
     onStore: () => {},
+    pressure: [],
+    hanging: null,
     onMutation: () => {},
     hangs: false,
     crash(processId) {
@@ -105,8 +112,13 @@ export function createFakeNode(name: string, secret: string): FakeNode {
     },
     async close() {
       for (const stream of streams) stream.destroy();
-      api?.server.closeAllConnections();
-      await api?.close();
+      if (!api) return;
+      const ended = api.close();
+      // Also those that come or are answered while it closes: one that is kept alive would be waited for.
+      const cancel = system.timers.every(20, () => api?.server.closeAllConnections());
+      api.server.closeAllConnections();
+      await ended;
+      cancel();
       api = null;
     },
   };
@@ -197,7 +209,11 @@ export function createFakeNode(name: string, secret: string): FakeNode {
       node.stores.push(body);
       return { kind: 'redis', endpoints: [], source: 'assigned' };
     });
-    app.get('/api/node/processes', async () => node.processes);
+    app.get('/api/node/condition', async () => ({ pressure: node.pressure }));
+    app.get('/api/node/processes', async () => {
+      await node.hanging;
+      return node.processes;
+    });
     app.put<{ Params: { name: string }; Body: StartProcessRequest }>(
       '/api/node/processes/:name/start',
       async ({ params, body }, reply) => {

@@ -130,6 +130,7 @@ describe('maintenance of nodes', () => {
       await clusterWith(1, 1);
       const first = await cluster.start({ leaseTtlMs: 500 });
       const second = await cluster.start({ processId: 'manager-2', withFile: false, leaseTtlMs: 500 });
+      await cluster.replaceFile(JSON.stringify({ ...cluster.document, syncIntervalMs: 200 }));
       const { maintenance } = await first.client.cordon('node-1');
       await first.client.pauseReconciliation({ reason: 'works' });
       await until(
@@ -144,7 +145,10 @@ describe('maintenance of nodes', () => {
       );
       assert.deepEqual(status.nodes[0]!.maintenance, maintenance);
       assert.equal(status.reconciliationPaused!.reason, 'works');
-      assert.notEqual(await cluster.coordination.documents.get('maintenance'), null);
+      await until(
+        () => cluster.coordination.documents.get('maintenance'),
+        document => document !== null,
+      );
     });
 
     it('while reconciliation is paused, plans are shown and nothing is done, not even in place of what crashed', async () => {
