@@ -262,7 +262,8 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
 
   function schedule(acted: boolean): void {
     const intervalMs = settings.current()?.settings.syncIntervalMs ?? 1_000;
-    const dueMs = earliest([present?.dueInMs ?? null, options.leads() ? deployments.dueInMs() : null]);
+    const decides = options.leads() && !options.paused();
+    const dueMs = earliest([present?.dueInMs ?? null, decides ? deployments.dueInMs() : null]);
     const nextMs = acted
       ? followUpMs
       : earliest([intervalMs, dueMs === null ? null : Math.max(followUpMs, dueMs)])!;

@@ -20,7 +20,7 @@ export interface RollbackDecision {
   underWay: boolean;
 }
 
-/** @throws HoldfastError HF_ROLLBACK_IMPOSSIBLE */
+/** @throws HoldfastError HF_PACKAGE_NOT_FOUND, HF_ROLLBACK_IMPOSSIBLE */
 export function decideRollback(
   state: DeploymentsState,
   facts: {
@@ -35,6 +35,9 @@ export function decideRollback(
   const users = facts.desired.filter(
     ({ settings, revision }) => revision !== null && (isHost || settings.packageName === packageName),
   );
+  if (!catalog.some(entry => entry.packageName === packageName)) {
+    throw new HoldfastError('HF_PACKAGE_NOT_FOUND', `no package ${packageName}`);
+  }
   if (users.length === 0) throw impossible(packageName, 'no instance uses it');
   const known = versionsOf(catalog, packageName).map(entry => entry.packageVersion);
   const currents = new Set(users.map(currentOf));

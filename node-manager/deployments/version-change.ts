@@ -22,7 +22,7 @@ export interface VersionChange {
     packageVersion: string,
     options: { by: string; canary: CanaryRequest | null },
   ): Promise<{ instances: string[]; etag: string | null }>;
-  /** @throws HoldfastError HF_ROLLBACK_IMPOSSIBLE */
+  /** @throws HoldfastError HF_PACKAGE_NOT_FOUND, HF_ROLLBACK_IMPOSSIBLE */
   rollback(packageName: string, by: string): Promise<PackageRollback>;
 }
 

@@ -234,12 +234,6 @@ export function createSettingsKeeper(options: {
     await reconcile(); // an edit of the file that was not seen yet is older than this one
     const document = await documents.get(SETTINGS_DOCUMENT);
     const stored = document && readStored(document);
-    if (stored?.text === text && current?.text === text) {
-      // Asked for again, or to replace a file that was refused. Nothing new was accepted.
-      clearError();
-      if (file !== null) await writeBack(stored, document);
-      return current;
-    }
     const etag = stored && settingsEtag(stored.text);
     if (ifMatch !== null && ifMatch !== '*' && !matches(ifMatch, etag)) {
       throw new HoldfastError(
@@ -249,6 +243,12 @@ export function createSettingsKeeper(options: {
           details: { etag },
         },
       );
+    }
+    if (stored?.text === text && current?.text === text) {
+      // Asked for again, or to replace a file that was refused. Nothing new was accepted.
+      clearError();
+      if (file !== null) await writeBack(stored, document);
+      return current;
     }
     const next = await nextRevision({ text, updatedBy, fileSha256: stored?.fileSha256 ?? null }, stored);
     const written = await store(next, document);

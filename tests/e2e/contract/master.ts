@@ -4,7 +4,15 @@ import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import type { MasterPackage, MasterUpload, SyncOutcome } from '#client';
-import type { MasterHost, MasterInstance, MasterNode, MasterStatus, PlanAction, ResourceInfo } from '#core';
+import type {
+  DeploymentInfo,
+  MasterHost,
+  MasterInstance,
+  MasterNode,
+  MasterStatus,
+  PlanAction,
+  ResourceInfo,
+} from '#core';
 import { holdfast, until, type Cluster, type Document } from '../../support/cluster.ts';
 import { makePackage } from '../../support/make-package.ts';
 import {
@@ -44,6 +52,9 @@ export const masterPaths = [
   'POST /api/master/packages',
   'PUT /api/master/packages',
   'POST /api/master/packages/{packageName}/rollback',
+  'GET /api/master/deployments',
+  'GET /api/master/deployments/{id}',
+  ...['promote', 'pause', 'resume', 'abort'].map(action => `POST /api/master/deployments/{id}/${action}`),
   'DELETE /api/master/packages/{packageName}',
   'POST /api/master/sync',
   'PUT /api/master/settings',
@@ -261,9 +272,24 @@ export function masterContract(clusterOf: () => Cluster): void {
   });
 
   it('says 501 where something is not there yet', async () => {
-    for (const path of ['/nodes/node-1/drain', '/nodes/node-1/undrain', '/packages/contract-echo/rollback']) {
-      assertRefused(await call('POST', root + path), 501, 'HF_NOT_IMPLEMENTED');
-      assertRefused(await call('POST', root + path, { body: {} }), 501, 'HF_NOT_IMPLEMENTED');
+    const path = `${root}/resources/${encodeURIComponent('/echo/c%2Fd')}/history`;
+    assertRefused(await call('GET', path), 501, 'HF_NOT_IMPLEMENTED');
+  });
+
+  it('records deployments, and says of a package that cannot go back why', async () => {
+    const [newest] = assertList<DeploymentInfo>(
+      await call('GET', `${root}/deployments?instance=echoes&limit=1`),
+    );
+    assert.equal(newest!.instanceId, 'echoes');
+    const one = assertOk<DeploymentInfo>(await call('GET', `${root}/deployments/${newest!.id}`));
+    assert.equal(one.id, newest!.id);
+    assertRefused(await call('GET', `${root}/deployments/never-1`), 404, 'HF_NOT_FOUND');
+    assertRefused(await call('POST', `${root}/deployments/never-1/abort`), 404, 'HF_NOT_FOUND');
+    assertRefused(await call('GET', `${root}/deployments?limit=0`), 400, 'HF_REQUEST_INVALID');
+    for (const body of [undefined, {}]) {
+      const path = `${root}/packages/contract-echo/rollback`;
+      assertRefused(await call('POST', path, body && { body }), 409, 'HF_ROLLBACK_IMPOSSIBLE');
+      assertRefused(await call('POST', `${root}/packages/nobody/rollback`), 404, 'HF_PACKAGE_NOT_FOUND');
     }
   });
 

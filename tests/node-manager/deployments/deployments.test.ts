@@ -181,7 +181,7 @@ describe('deployments of a running manager', function () {
     await latest(client, { state: 'succeeded' });
     await latest(client, { state: 'succeeded' }, 'two');
     await assert.rejects(client.rollback('app'), { code: 'HF_ROLLBACK_IMPOSSIBLE', statusCode: 409 });
-    await assert.rejects(client.rollback('nothing'), { code: 'HF_ROLLBACK_IMPOSSIBLE' });
+    await assert.rejects(client.rollback('nothing'), { code: 'HF_PACKAGE_NOT_FOUND' });
     for (const version of ['1.1.0', '1.2.0']) {
       await put(client, version);
       for (const id of ['one', 'two']) await latest(client, { state: 'succeeded', to: version }, id);
