@@ -17,7 +17,7 @@ export const allowedImports: Record<string, string[]> = {
   'component-host': ['ownership', 'package-manager', 'channel', 'http-api'],
   'node-api': ['ownership', 'package-manager', 'channel', 'http-api'],
   router: ['ownership'],
-  'node-manager': ['client', 'ownership', 'http-api'],
+  'node-manager': ['client', 'ownership', 'package-manager', 'http-api'],
   'components/*': ['fences'],
   'publishers/*': [],
   cli: ['client', 'node-api', 'ownership', 'package-manager', 'http-api'],

@@ -5,6 +5,7 @@
 import { Command, Option } from 'commander';
 import type { Scope } from '#http-api';
 import { addDeploymentCommands } from './deployments/commands.ts';
+import { addBackupCommands } from './backup/commands.ts';
 import type { Environment } from './environment.ts';
 import { addSettingsCommands } from './settings/commands.ts';
 import { addMaintenanceCommands } from './maintenance-commands.ts';
@@ -139,6 +140,7 @@ export async function runProgram(words: readonly string[], environment: Environm
     });
   addSettingsCommands(program, connected, environment);
   addDeploymentCommands(program, connected, environment);
+  addBackupCommands(add, connected, environment);
   const keyCommand = (usage: string, description: string, example: string) =>
     connected(
       key

@@ -7,6 +7,7 @@ export {
   type MasterClient,
   type MasterPackage,
   type MasterUpload,
+  type RestoreOutcome,
   type SettingsDiff,
   type SyncOutcome,
 } from './master-client.ts';

@@ -61,6 +61,19 @@ export interface SettingsDiff {
   changes: SettingsChange[];
 }
 
+/** What restoring a backup did. */
+export interface RestoreOutcome {
+  /** Of the cluster that the backup is of. */
+  clusterName: string;
+  createdAt: string;
+  counts: { revisions: number; packages: number; keys: number; documents: number };
+  /** Packages that the cluster runs from and has with other bytes than the backup; those here were kept. */
+  kept: string[];
+  /** The settings after it. */
+  revision: number;
+  etag: string;
+}
+
 /** What became of pausing or resuming a key. */
 export interface KeyPause {
   key: string;
@@ -127,6 +140,9 @@ export interface MasterClient {
   /** No more copies for the node; those it has stay. */
   cordon(networkName: string, options?: { reason?: string }): Promise<NodeMaintenanceAnswer>;
   /** Copies move away, too. `deadlineMs`: those that have not by then are stopped. Resolves at once: see `nodes()` for how far it is. */
+  /** The ZIP of the cluster's state as it comes; an error while it is read means that it is none. */
+  backup(): Promise<{ name: string; zip: ReadableStream<Uint8Array> }>;
+  restore(file: { path: string }, options?: { withNodes?: boolean }): Promise<RestoreOutcome>;
   drain(
     networkName: string,
     options?: { reason?: string; deadlineMs?: number },
@@ -153,6 +169,8 @@ export interface MasterClient {
 }
 
 const syncTimeoutMs = 120_000;
+/** Packages of many gigabytes, over a slow line. */
+const backupTimeoutMs = 3_600_000;
 /** A key leaves its host when its requests are through, or their time is. */
 const keyTimeoutMs = 20_000;
 
@@ -221,6 +239,18 @@ export function createMasterClient(options: ConnectionOptions): MasterClient {
       }),
     cordon: (networkName, asked = {}) =>
       json('POST', master('nodes', networkName, 'cordon'), { json: asked }),
+    async backup() {
+      const response = await send('GET', master('backup'), { timeoutMs: backupTimeoutMs });
+      const [, name] = /filename="([\w.@-]+)"/.exec(response.headers.get('content-disposition') ?? '') ?? [];
+      return { name: name ?? 'backup.zip', zip: response.body! };
+    },
+    restore: async (file, { withNodes } = {}) =>
+      json('POST', master('restore'), {
+        query: { withNodes },
+        body: await zipBody(file),
+        contentType: 'application/zip',
+        timeoutMs: backupTimeoutMs,
+      }),
     drain: (networkName, asked = {}) => json('POST', master('nodes', networkName, 'drain'), { json: asked }),
     undrain: networkName => json('POST', master('nodes', networkName, 'undrain')),
     pauseReconciliation: (asked = {}) => json('POST', master('reconciliation', 'pause'), { json: asked }),

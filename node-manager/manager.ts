@@ -20,6 +20,7 @@ import { fastifyLogger } from './api/fastify-logger.ts';
 import { createMetrics } from './api/metrics.ts';
 import { createOperations, type MasterOperations } from './api/operations.ts';
 import { masterRoutes } from './api/routes.ts';
+import { createBackups } from './backup/backups.ts';
 import { createNotes, type RestartsNote } from './cluster/notes.ts';
 import { createObserver } from './cluster/observer.ts';
 import { createPackageCatalog } from './cluster/package-catalog.ts';
@@ -148,6 +149,11 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     archive: (node, packageName, packageVersion) =>
       observer.client(node).archive(packageName, packageVersion),
   });
+  const history = createSettingsHistory({
+    documents,
+    directory: resolve(context.dataDirectory, 'settings-history'),
+    log,
+  });
   const settings = createSettingsKeeper({
     documents,
     system,
@@ -167,11 +173,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
       ),
     ],
     mayWrite: office.holdsLease,
-    history: createSettingsHistory({
-      documents,
-      directory: resolve(context.dataDirectory, 'settings-history'),
-      log,
-    }),
+    history,
     last: createLastSettings(resolve(context.dataDirectory, 'last-settings.json'), log),
     onChange: onSettings,
   });
@@ -255,6 +257,23 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     threshold: options.rebalanceThreshold,
     movesPerMinute: options.rebalanceMovesPerMinute,
   });
+  const backups = createBackups({
+    system,
+    log,
+    coordination,
+    observer,
+    catalog,
+    distribution,
+    settings,
+    history,
+    locks,
+    assertLeading: office.assertLease,
+    onEvent,
+    notes: notes.names,
+    clusterName: () => settings.current()?.settings.clusterName ?? cluster.clusterName,
+    holdfastVersion: version,
+    directory: resolve(context.dataDirectory, 'restore'),
+  });
   const operations: MasterOperations = createOperations({
     system,
     cluster,
@@ -265,6 +284,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     catalog,
     reconciler,
     distribution,
+    backups,
     deployments,
     versions: createVersionChange({ settings, catalog, deployments, restarts: restarts.current }),
     keys,

@@ -37,3 +37,19 @@ export const defaultPackageLimits: Readonly<PackageLimits> = Object.freeze({
   segmentBytesMax: 255,
   manifestBytesMax: mebibyte,
 });
+
+const gibibyte = 1024 * mebibyte;
+
+/** Of ZIPs that hold many packages. What is over it is refused before it is read; what is below costs disk, not memory. */
+export const archiveLimits: Readonly<PackageLimits> = Object.freeze({
+  archiveBytesMax: 64 * gibibyte,
+  totalBytesMax: 64 * gibibyte,
+  entryBytesMax: gibibyte / 2,
+  ratioMax: 200,
+  ratioFloorBytes: 64 * mebibyte,
+  entriesMax: 200_000,
+  pathBytesMax: 512,
+  depthMax: 2,
+  segmentBytesMax: 255,
+  manifestBytesMax: 64 * mebibyte,
+});

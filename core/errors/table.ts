@@ -94,6 +94,17 @@ export const errorTable = define({
     retryable: false,
     meaning: 'The settings changed since the ETag in If-Match was read.',
   },
+  // Backups
+  HF_BACKUP_INVALID: {
+    statusCode: 422,
+    retryable: false,
+    meaning: 'The file is no backup, is damaged, or is of a version that this Holdfast does not read.',
+  },
+  HF_CLUSTER_NOT_EMPTY: {
+    statusCode: 409,
+    retryable: false,
+    meaning: 'A backup is restored into an empty cluster only; details list what is in the way.',
+  },
   // Processes
   HF_PROCESS_NOT_FOUND: { statusCode: 404, retryable: false, meaning: 'No such process.' },
   HF_START_FAILED: {

@@ -17,8 +17,9 @@ export async function makeFolder(path: string, mode = 0o700): Promise<void> {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'EEXIST') return await mustBeFolder(path);
     const parent = dirname(path);
-    if (code !== 'ENOENT' || parent === path || (await exists(parent))) throw error;
-    await makeFolder(parent, mode);
+    if (code !== 'ENOENT' || parent === path) throw error;
+    // One that is there by now was made by somebody else meanwhile, or is one in which nothing can be made: trying again tells.
+    if (!(await exists(parent))) await makeFolder(parent, mode);
     await mkdir(path, { mode }).catch(async (failure: NodeJS.ErrnoException) => {
       if (failure.code !== 'EEXIST') throw failure; // somebody else made it meanwhile
       await mustBeFolder(path);

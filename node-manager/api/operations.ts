@@ -24,6 +24,7 @@ import type { CanaryRequest } from '../deployments/model.ts';
 import type { VersionChange } from '../deployments/version-change.ts';
 import { effectiveInstances } from '../planning/desired.ts';
 import type { CurrentSettings, SettingsKeeper } from '../settings/settings-keeper.ts';
+import type { Backups } from '../backup/backups.ts';
 import type { KeyOperations } from '../keys/key-operations.ts';
 import type { NodeMaintenances } from '../maintenance/nodes.ts';
 import type { Pause } from '../maintenance/pause.ts';
@@ -66,6 +67,7 @@ export interface MasterOperations {
   putSettings(text: string, ifMatch: string | null, by: string): Promise<CurrentSettings>;
   undoSettings(to: number | null, ifMatch: string | null, by: string): Promise<CurrentSettings>;
   readonly settingsHistory: SettingsKeeper['history'];
+  readonly backups: Backups;
   restart(instanceId: string): Promise<{ instanceId: string; restart: string }>;
   readonly keys: KeyOperations;
   readonly maintenance: NodeMaintenances;
@@ -83,6 +85,7 @@ export interface OperationsDeps {
   catalog: PackageCatalog;
   reconciler: Reconciler;
   distribution: Distribution;
+  backups: Backups;
   deployments: Deployments;
   versions: VersionChange;
   keys: KeyOperations;
@@ -205,6 +208,7 @@ export function createOperations(deps: OperationsDeps): MasterOperations {
     putSettings: settings.put,
     undoSettings: settings.undo,
     settingsHistory: settings.history,
+    backups: deps.backups,
     keys: deps.keys,
     async restart(instanceId) {
       const { settings: current } = requireSettings();

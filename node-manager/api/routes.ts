@@ -5,6 +5,7 @@ import { HoldfastError } from '#core';
 import { acceptUploads, actorOf, UPLOAD_TYPES, withUpload } from '#http-api';
 import type { KeyName } from '../keys/key-operations.ts';
 import { maintenanceRoutes } from './maintenance-routes.ts';
+import { backupRoutes } from './backup-routes.ts';
 import type { MasterOperations } from './operations.ts';
 import { settingsRoutes } from './settings-routes.ts';
 import { deploymentRoutes } from './deployment-routes.ts';
@@ -26,6 +27,7 @@ export async function masterRoutes(app: FastifyInstance, operations: MasterOpera
   await app.register(async scope => readRoutes(scope, operations));
   await app.register(async scope => packageRoutes(scope, operations));
   await app.register(async scope => settingsRoutes(scope, operations));
+  await app.register(async scope => backupRoutes(scope, operations));
   await app.register(async scope => actionRoutes(scope, operations));
   await app.register(async scope => keyRoutes(scope, operations));
   await app.register(async scope => deploymentRoutes(scope, operations));

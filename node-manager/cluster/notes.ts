@@ -42,6 +42,8 @@ export interface Note<Content> {
 export interface Notes {
   /** @param onChange called when the content has become another one, whoever changed it */
   open<Content>(name: string, empty: Content, onChange?: (content: Content) => void): Note<Content>;
+  /** Of those that were opened. */
+  names(): string[];
   /** All of them: whoever takes over decides by what is written, not by what it happened to see. */
   refresh(): Promise<void>;
   stop(): void;
@@ -57,6 +59,7 @@ export function createNotes(options: {
 }): Notes {
   const { documents, log, assertLeading } = options;
   const opened: Note<unknown>[] = [];
+  const names = new Set<string>();
   const stops: (() => void)[] = [];
 
   function open<Content>(
@@ -113,12 +116,14 @@ export function createNotes(options: {
       },
     };
     opened.push(note as Note<unknown>);
+    names.add(name);
     stops.push(documents.watch(name, adopt));
     return note;
   }
 
   return {
     open,
+    names: () => [...names],
     async refresh() {
       await Promise.all(opened.map(note => note.refresh()));
     },

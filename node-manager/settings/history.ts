@@ -74,7 +74,7 @@ export function createSettingsHistory(options: {
   async function record(present: StoredRevision): Promise<void> {
     const known = await list();
     const facts = factsOf(present);
-    if (known.some(one => one.revision === facts.revision && one.etag === facts.etag)) return;
+    if (known.some(one => one.revision >= facts.revision)) return;
     const earlier = known.length === 0 ? await earlierOnDisk(facts) : [];
     const missing = [...earlier, present];
     for (const one of missing) {
@@ -94,6 +94,7 @@ export function createSettingsHistory(options: {
       await changeDocument<StoredRevision>(documents, slotDocument(one.revision), () => one);
     }
     await changeDocument<SettingsRevision[]>(documents, HISTORY_DOCUMENT, () => merged([], revisions));
+    revisions.slice(-HISTORY_MAX).forEach(note);
   }
 
   /** What this disk has of the revisions before this one; nothing if it saw another one under that number, in another cluster perhaps. */
@@ -119,6 +120,18 @@ export function createSettingsHistory(options: {
     return copies.toSorted((a, b) => a.revision - b.revision);
   }
 
+  function note({ revision: number, text, updatedAt, updatedBy }: StoredRevision): void {
+    const content = JSON.stringify({ revision: number, text, updatedAt, updatedBy });
+    turn = turn.then(async () => {
+      try {
+        await makeFolder(directory);
+        await writeFileDurably(join(directory, `${number % HISTORY_MAX}.json`), content);
+      } catch (error) {
+        log.warn({ directory, error: String(error) }, 'a copy of the settings could not be kept');
+      }
+    });
+  }
+
   return {
     list,
     revision,
@@ -128,17 +141,7 @@ export function createSettingsHistory(options: {
       return Math.max(0, known.at(-1)?.revision ?? 0, copies.at(-1)?.revision ?? 0);
     },
     replace,
-    note({ revision: number, text, updatedAt, updatedBy }) {
-      const content = JSON.stringify({ revision: number, text, updatedAt, updatedBy });
-      turn = turn.then(async () => {
-        try {
-          await makeFolder(directory);
-          await writeFileDurably(join(directory, `${number % HISTORY_MAX}.json`), content);
-        } catch (error) {
-          log.warn({ directory, error: String(error) }, 'a copy of the settings could not be kept');
-        }
-      });
-    },
+    note,
     kept: () => turn,
   };
 }

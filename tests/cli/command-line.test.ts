@@ -43,6 +43,7 @@ describe('the command line', function () {
       .map(match => match[1]!)
       .filter(name => name !== 'help');
     assert.deepEqual(commands.sort(), [
+      'backup',
       'bootstrap',
       'deploy',
       'deployments',
@@ -55,6 +56,7 @@ describe('the command line', function () {
       'plan',
       'reconciliation',
       'restart',
+      'restore',
       'rollback',
       'settings',
       'status',
@@ -67,7 +69,12 @@ describe('the command line', function () {
       'deployments',
       name,
     ]);
+    const settingsCommands = ['get', 'put', 'history', 'show', 'diff', 'undo'].map(name => [
+      'settings',
+      name,
+    ]);
     const words = [
+      ...settingsCommands,
       ...commands.map(name => [name]),
       ...keyCommands,
       ...deploymentCommands,

@@ -31,4 +31,13 @@ describe('making a folder', () => {
     await assert.rejects(makeFolder('/proc/holdfast'), { code: 'ENOENT' });
     await assert.rejects(makeFolder('/proc/holdfast/state'), { code: 'ENOENT' });
   });
+
+  it('is made once by many who need it, whatever is missing above it', async () => {
+    for (let round = 0; round < 50; round++) {
+      const above = join(root, `round-${round}`, 'a');
+      await Promise.all(
+        [above, join(above, 'b'), join(above, 'b', 'c'), join(above, 'd')].map(path => makeFolder(path)),
+      );
+    }
+  });
 });
