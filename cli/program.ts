@@ -7,6 +7,7 @@ import type { Scope } from '#http-api';
 import { addDeploymentCommands } from './deployments/commands.ts';
 import { addBackupCommands } from './backup/commands.ts';
 import type { Environment } from './environment.ts';
+import { addJobCommands } from './jobs/commands.ts';
 import { addSettingsCommands } from './settings/commands.ts';
 import { addMaintenanceCommands } from './maintenance-commands.ts';
 
@@ -141,6 +142,7 @@ export async function runProgram(words: readonly string[], environment: Environm
   addSettingsCommands(program, connected, environment);
   addDeploymentCommands(program, connected, environment);
   addBackupCommands(add, connected, environment);
+  addJobCommands(program, connected, environment);
   const keyCommand = (usage: string, description: string, example: string) =>
     connected(
       key
@@ -229,6 +231,7 @@ export async function runProgram(words: readonly string[], environment: Environm
     .option('--typescript', 'in TypeScript (default)')
     .option('--javascript', 'in JavaScript')
     .option('--owns-resources', 'one that owns resources, instead of one that just answers')
+    .option('--job', 'one that runs to completion, once or by cron')
     .option('--json', 'answer with JSON')
     .addHelpText('after', '\nExample:\n  holdfast new component my-component --owns-resources')
     .action(async (name: string, options) => {

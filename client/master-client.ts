@@ -2,6 +2,8 @@
 import type {
   ApiEvent,
   DeploymentInfo,
+  JobDetail,
+  JobInfo,
   MasterHost,
   MasterInstance,
   MasterNode,
@@ -120,6 +122,11 @@ export interface MasterClient {
   /** Back to the version before, everywhere. */
   rollback(packageName: string): Promise<PackageRollback>;
   /** Newest first. */
+  jobs(): Promise<JobInfo[]>;
+  job(id: string): Promise<JobDetail>;
+  /** @throws HoldfastError HF_JOB_RUNNING while a run is under way */
+  runJob(id: string): Promise<JobInfo>;
+  cancelJob(id: string): Promise<JobInfo>;
   deployments(query?: { instance?: string; limit?: number }): Promise<DeploymentInfo[]>;
   deployment(id: string): Promise<DeploymentInfo>;
   commandDeployment(id: string, command: 'promote' | 'pause' | 'resume' | 'abort'): Promise<DeploymentInfo>;
@@ -215,6 +222,10 @@ export function createMasterClient(options: ConnectionOptions): MasterClient {
     removePackage: (packageName, { version } = {}) =>
       json('DELETE', master('packages', packageName), { query: { version } }),
     rollback: packageName => json('POST', master('packages', packageName, 'rollback')),
+    jobs: () => json('GET', master('jobs')),
+    job: id => json('GET', master('jobs', id)),
+    runJob: id => json('POST', master('jobs', id, 'run')),
+    cancelJob: id => json('POST', master('jobs', id, 'cancel')),
     deployments: (query = {}) => json('GET', master('deployments'), { query }),
     deployment: id => json('GET', master('deployments', id)),
     commandDeployment: (id, command) => json('POST', master('deployments', id, command)),

@@ -6,6 +6,7 @@ export type * from './coordination.ts';
 export { cronTimes, type CronTimes } from './cron.ts';
 export { jobMarkerName, SETTINGS_DOCUMENT } from './coordination.ts';
 export type * from './host-protocol.ts';
+export type * from './job-types.ts';
 export {
   COORDINATION_FILE,
   describeStore,

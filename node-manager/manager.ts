@@ -29,6 +29,7 @@ import { createDeployments } from './deployments/deployments.ts';
 import { createDistribution, type PackagesNote } from './deployments/distribution.ts';
 import { NO_DEPLOYMENTS, type DeploymentsState } from './deployments/model.ts';
 import { createVersionChange } from './deployments/version-change.ts';
+import { createJobs } from './jobs/jobs.ts';
 import { createKeyOperations } from './keys/key-operations.ts';
 import { createRebalancer } from './keys/rebalancer.ts';
 import { advertisedUri } from './leadership/address.ts';
@@ -194,6 +195,15 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     onEvent,
   });
   const pause = createPause({ system, note: paused, onEvent });
+  const jobs = createJobs({
+    notes,
+    documents,
+    settings,
+    system,
+    log,
+    request: reason => reconciler.request(reason),
+    onEvent,
+  });
   const reconciler = createReconciler({
     managerId: context.processId,
     system,
@@ -218,6 +228,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
       }
     },
     paused: () => pause.current() !== null,
+    jobs,
     leads,
     deposed: office.deposed,
     deadAfterMs: options.deadAfterMs,
@@ -286,6 +297,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     distribution,
     backups,
     deployments,
+    jobs,
     versions: createVersionChange({ settings, catalog, deployments, restarts: restarts.current }),
     keys,
     maintenance,
@@ -321,7 +333,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
         logger: fastifyLogger(log),
         routes: app => masterRoutes(app, operations),
         notReady: () => (settings.current() && observedOnce ? null : 'the cluster was not looked at yet'),
-        metrics: () => metrics.text(operations.status()),
+        metrics: () => metrics.text(operations.status(), jobs.list()),
       });
       uri = await listen(api, options);
       await office.start();

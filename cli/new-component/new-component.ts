@@ -12,16 +12,25 @@ const typesPath = join(import.meta.dirname, '../../core/component.ts');
 
 export async function runNewComponent(
   name: string,
-  options: { typescript?: boolean; javascript?: boolean; ownsResources?: boolean; json?: boolean },
+  options: {
+    typescript?: boolean;
+    javascript?: boolean;
+    ownsResources?: boolean;
+    job?: boolean;
+    json?: boolean;
+  },
   { cwd, stdout }: Environment,
 ): Promise<void> {
   if (options.typescript && options.javascript) {
     throw new HoldfastError('HF_USAGE', 'choose one of --typescript and --javascript');
   }
+  if (options.ownsResources && options.job) {
+    throw new HoldfastError('HF_USAGE', 'choose one of --owns-resources and --job: a job owns no resources');
+  }
   const template: Template = {
     name,
     language: options.javascript ? 'javascript' : 'typescript',
-    ownsResources: options.ownsResources ?? false,
+    does: options.job ? 'run' : options.ownsResources ? 'own' : 'answer',
   };
   const directory = resolve(cwd, name);
   const files = await createComponent(directory, template);
@@ -36,7 +45,8 @@ export async function runNewComponent(
       `Its code is ${name}/${entryName(template)}. Next:`,
       '',
       `  ${program} pack ${name}`,
-      `  ${program} deploy ${name}-0.1.0.zip --instances 2 --route /${name}`,
+      `  ${program} deploy ${name}-0.1.0.zip${options.job ? '' : ` --instances 2 --route /${name}`}`,
+      ...(options.job ? ['', `Then declare the job in the settings, as ${name}/README.md says.`] : []),
       '',
     ].join('\n'),
   );

@@ -3,7 +3,8 @@
 export interface Template {
   name: string;
   language: 'typescript' | 'javascript';
-  ownsResources: boolean;
+  /** What it does: answers requests, owns resources, or runs to completion. */
+  does: 'answer' | 'own' | 'run';
 }
 
 /** File name → content. `component.d.ts` comes from the project itself. */
@@ -22,12 +23,18 @@ export function entryName({ language }: Pick<Template, 'language'>): string {
 
 const firstVersion = '0.1.0';
 
-function manifest({ name, ownsResources }: Template): string {
+const descriptions = {
+  answer: 'Greets.',
+  own: 'Counts visits, one counter for each path.',
+  run: 'Writes a line for each run.',
+} as const;
+
+function manifest({ name, does }: Template): string {
   return json({
     packageName: name,
     packageVersion: firstVersion,
     kind: 'component',
-    description: ownsResources ? 'Counts visits, one counter for each path.' : 'Greets.',
+    description: descriptions[does],
     main: 'index.js',
     engines: { node: '>=24' },
     defaultConfiguration: { greeting: 'Hello' },
@@ -43,21 +50,47 @@ function packageJson({ name }: Template): string {
   return json({ name, version: firstVersion, private: true, type: 'module' });
 }
 
-function entry(template: Template): string {
-  const typed = template.language === 'typescript';
-  const types = template.ownsResources
-    ? 'Component, ComponentContext, Resource, ResourceHandler'
-    : 'Component, ComponentContext';
+const typesOf = {
+  answer: 'Component, ComponentContext',
+  own: 'Component, ComponentContext, Resource, ResourceHandler',
+  run: 'Component, ComponentContext, JobRun',
+} as const;
+
+const importsOf = {
+  answer: '',
+  own: `import { readFile, writeFile } from 'node:fs/promises';\nimport { join } from 'node:path';\n`,
+  run: `import { appendFile } from 'node:fs/promises';\nimport { join } from 'node:path';\n`,
+} as const;
+
+function entry({ language, does }: Template): string {
+  const typed = language === 'typescript';
   const head = typed
-    ? `import type { ${types} } from './component.d.ts';\n`
+    ? `import type { ${typesOf[does]} } from './component.d.ts';\n`
     : `/** @typedef {import('./component.d.ts').Component} Component */\n/** @typedef {import('./component.d.ts').ComponentContext} ComponentContext */\n`;
-  const imports = template.ownsResources
-    ? `import { readFile, writeFile } from 'node:fs/promises';\nimport { join } from 'node:path';\n`
-    : '';
   const signature = typed
     ? 'export default function create(context: ComponentContext): Component {'
     : '/** @type {(context: ComponentContext) => Component} */\nexport default function create(context) {';
-  return `${imports}${head}\n${signature}\n${template.ownsResources ? owner(typed) : answerer()}}\n`;
+  const body = { answer: answerer, own: owner, run: runner }[does](typed);
+  return `${importsOf[does]}${head}\n${signature}\n${body}}\n`;
+}
+
+function runner(typed: boolean): string {
+  return `  return {
+    async start() {},
+    async stop() {},
+    // Called for each run of the job; no other run of it goes on in the cluster meanwhile.
+    async run(run${typed ? ': JobRun' : ''}, signal${typed ? ': AbortSignal' : ''}) {
+      const file = join(context.dataDirectory, 'runs.txt');
+      for (let part = 1; part <= 3; part++) {
+        signal.throwIfAborted(); // its time is over, it was cancelled, or another run may begin
+        context.log.info({ runId: run.runId, part }, 'working');
+      }
+      run.assertCurrent(); // before every effect on the outside
+      await appendFile(file, \`\${context.settings.greeting} from \${run.runId}, fence \${run.fence}\\n\`);
+      return { file }; // up to 4 KiB of JSON, kept in the history
+    },
+  };
+`;
 }
 
 function answerer(): string {
@@ -101,7 +134,7 @@ function owner(typed: boolean): string {
 }
 
 function readme(template: Template): string {
-  const { name, ownsResources } = template;
+  const { name, does } = template;
   const file = entryName(template);
   return `# ${name}
 
@@ -110,24 +143,17 @@ component gets and may do.
 
 ## Pack and deploy
 
-In the folder above this one, with a cluster running (\`npm start\` in Holdfast's folder, or \`holdfast up\`):
-
-\`\`\`sh
-holdfast pack ${name}
-holdfast deploy ${name}-${firstVersion}.zip --instances 2 --route /${name}
-curl http://127.0.0.1:8000/${name}
-\`\`\`
-
-\`holdfast\` is \`bin/holdfast\` in Holdfast's folder. \`deploy\` finds the cluster by the nearest \`.holdfast/\` folder upward; from
-elsewhere, name it: \`--token-file <holdfast>/.holdfast/token --uri http://127.0.0.1:7777\`.
-
-After a change, raise \`packageVersion\` in \`manifest.json\`, pack again, and deploy the new ZIP: the running copies are replaced one by one.
-${ownsResources ? 'Every path is a resource of its own: one process at a time has it open.\n' : ''}
+${does === 'run' ? deployJob(name) : deployService(name)}
+After a change, raise \`packageVersion\` in \`manifest.json\`, pack again, and deploy the new ZIP${does === 'run' ? '' : ': the running copies are replaced one by one'}.
+${does === 'own' ? 'Every path is a resource of its own: one process at a time has it open.\n' : ''}
 ## Dependencies
 
 \`npm install\` them in this folder; \`pack\` bundles them into the ZIP. Compiled (native) modules cannot be bundled.
+${does === 'run' ? '' : `\n${existingApplication(name)}`}`;
+}
 
-## An existing HTTP application
+function existingApplication(name: string): string {
+  return `## An existing HTTP application
 
 One with a \`fetch\` function (Hono and others) is a component's \`fetch\` as it is:
 
@@ -171,3 +197,41 @@ export default function create() {
 function json(value: object): string {
   return `${JSON.stringify(value, null, 2)}\n`;
 }
+
+function deployService(name: string): string {
+  return `In the folder above this one, with a cluster running (\`npm start\` in Holdfast's folder, or \`holdfast up\`):
+
+\`\`\`sh
+holdfast pack ${name}
+holdfast deploy ${name}-${firstVersion}.zip --instances 2 --route /${name}
+curl http://127.0.0.1:8000/${name}
+\`\`\`
+
+${whereHoldfastIs}`;
+}
+
+function deployJob(name: string): string {
+  return `In the folder above this one, with a cluster running (\`npm start\` in Holdfast's folder, or \`holdfast up\`):
+
+\`\`\`sh
+holdfast pack ${name}
+holdfast deploy ${name}-${firstVersion}.zip
+\`\`\`
+
+${whereHoldfastIs}
+Then add the job to \`componentInstances\` of the cluster's settings; without \`cron\` it runs once:
+
+\`\`\`json
+{ "id": "${name}", "packageName": "${name}", "job": { "cron": "*/5 * * * *" } }
+\`\`\`
+
+\`\`\`sh
+holdfast jobs run ${name} --wait
+holdfast jobs show ${name}
+\`\`\`
+`;
+}
+
+const whereHoldfastIs = `\`holdfast\` is \`bin/holdfast\` in Holdfast's folder. \`deploy\` finds the cluster by the nearest \`.holdfast/\` folder upward; from
+elsewhere, name it: \`--token-file <holdfast>/.holdfast/token --uri http://127.0.0.1:7777\`.
+`;

@@ -1,11 +1,11 @@
 /** The manager's figures for Prometheus. */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { ApiEvent, MasterStatus, NodeReachability } from '#core';
+import type { ApiEvent, JobInfo, MasterStatus, NodeReachability } from '#core';
 
 export interface ManagerMetrics {
   /** Counts syncs and actions. */
   onEvent(event: ApiEvent): void;
-  text(status: MasterStatus): Promise<string>;
+  text(status: MasterStatus, jobs: readonly JobInfo[]): Promise<string>;
 }
 
 const states: NodeReachability[] = ['ready', 'suspect', 'dead', 'unknown'];
@@ -100,20 +100,57 @@ export function createMetrics(): ManagerMetrics {
     registers,
   });
 
+  const jobRuns = new Counter({
+    name: 'holdfast_job_attempts_total',
+    help: 'Attempts of runs that ended, by job and outcome.',
+    labelNames: ['job', 'outcome'],
+    registers,
+  });
+  const jobsActive = new Gauge({
+    name: 'holdfast_job_active',
+    help: '1 while a run of the job is under way.',
+    labelNames: ['job'],
+    registers,
+  });
+  const jobSuccess = new Gauge({
+    name: 'holdfast_job_last_success_timestamp_seconds',
+    help: 'When a run of the job succeeded last.',
+    labelNames: ['job'],
+    registers,
+  });
+
   return {
     onEvent(event) {
+      if (event.type === 'job' && event.what === 'ended') {
+        jobRuns.inc({ job: String(event.instanceId), outcome: String(event.outcome) });
+      }
       if (event.type === 'deployment' && event.ended) deployments.inc({ outcome: String(event.state) });
       if (event.type === 'sync') syncs.observe(Number(event.durationMs) / 1000);
       if (event.type === 'action') actions.inc({ type: String(event.action), result: String(event.result) });
     },
-    text(status) {
+    text(status, jobs) {
       leading.set(Number(status.isLeader));
       clusterEvenness.set(status.evenness);
       refused.set(Number(status.settingsError !== null));
       managers.set(status.managers.length);
       paused.set(Number(status.reconciliationPaused !== null));
-      for (const gauge of [pressure, flapping, maintenance, nodeEvenness, nodes, desired, running, deploying])
+      for (const gauge of [
+        pressure,
+        flapping,
+        maintenance,
+        nodeEvenness,
+        nodes,
+        desired,
+        running,
+        deploying,
+        jobsActive,
+        jobSuccess,
+      ])
         gauge.reset();
+      for (const { instanceId: job, active, succeededAt } of jobs) {
+        jobsActive.set({ job }, Number(active !== null));
+        if (succeededAt !== null) jobSuccess.set({ job }, Date.parse(succeededAt) / 1000);
+      }
       for (const state of states)
         nodes.set({ state }, status.nodes.filter(node => node.state === state).length);
       for (const node of status.nodes) {

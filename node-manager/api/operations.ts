@@ -18,6 +18,7 @@ import type { LeaderNote, Note, RestartsNote } from '../cluster/notes.ts';
 import type { Observer } from '../cluster/observer.ts';
 import type { PackageCatalog } from '../cluster/package-catalog.ts';
 import type { Reconciler } from '../cluster/reconciler.ts';
+import type { Jobs } from '../jobs/jobs.ts';
 import type { Deployments } from '../deployments/deployments.ts';
 import type { Distribution } from '../deployments/distribution.ts';
 import type { CanaryRequest } from '../deployments/model.ts';
@@ -61,6 +62,7 @@ export interface MasterOperations {
     options: { makeCurrent: boolean; canary: CanaryRequest | null; by: string },
   ): Promise<MasterUpload>;
   readonly rollback: VersionChange['rollback'];
+  readonly jobs: Pick<Jobs, 'list' | 'get' | 'run' | 'cancel'>;
   readonly deployments: Pick<Deployments, 'list' | 'get' | 'command'>;
   removePackage(packageName: string, version: string | null): Promise<void>;
   settings(): CurrentSettings;
@@ -87,6 +89,7 @@ export interface OperationsDeps {
   distribution: Distribution;
   backups: Backups;
   deployments: Deployments;
+  jobs: Jobs;
   versions: VersionChange;
   keys: KeyOperations;
   maintenance: NodeMaintenances;
@@ -203,6 +206,7 @@ export function createOperations(deps: OperationsDeps): MasterOperations {
     },
     rollback: deps.versions.rollback,
     deployments,
+    jobs: deps.jobs,
     removePackage: distribution.remove,
     settings: requireSettings,
     putSettings: settings.put,

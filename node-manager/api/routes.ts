@@ -9,6 +9,7 @@ import { backupRoutes } from './backup-routes.ts';
 import type { MasterOperations } from './operations.ts';
 import { settingsRoutes } from './settings-routes.ts';
 import { deploymentRoutes } from './deployment-routes.ts';
+import { jobRoutes } from './job-routes.ts';
 import { takeTurns } from './upload-turns.ts';
 
 const root = '/api/master';
@@ -32,6 +33,7 @@ export async function masterRoutes(app: FastifyInstance, operations: MasterOpera
   await app.register(async scope => keyRoutes(scope, operations));
   await app.register(async scope => deploymentRoutes(scope, operations));
   await app.register(async scope => maintenanceRoutes(scope, operations));
+  await app.register(async scope => jobRoutes(scope, operations));
 }
 
 function readRoutes(app: FastifyInstance, operations: MasterOperations): void {

@@ -12,6 +12,8 @@ import type { Action, Failure, Plan, PlanInput } from '../planning/model.ts';
 import { plan } from '../planning/plan.ts';
 import type { MaintenanceNote } from '../maintenance/nodes.ts';
 import { earliest } from '../planning/rolling.ts';
+import type { JobDemands } from '../jobs/model.ts';
+import type { Jobs } from '../jobs/jobs.ts';
 import type { SettingsKeeper } from '../settings/settings-keeper.ts';
 import { apply, type ActionOutcome } from './apply.ts';
 import type { Observer } from './observer.ts';
@@ -35,6 +37,7 @@ export interface ReconcilerOptions {
   refreshNotes: () => Promise<void>;
   /** Nothing is done while it is; plans are made all the same. */
   paused: () => boolean;
+  jobs: Pick<Jobs, 'advance' | 'demands' | 'preview' | 'dueInMs'>;
   leads: () => boolean;
   deposed: () => void;
   deadAfterMs: number;
@@ -68,7 +71,7 @@ const stopPatienceMs = 2_000;
 const actPatienceMs = 2_000;
 
 export function createReconciler(options: ReconcilerOptions): Reconciler {
-  const { system, log, settings, observer, catalog, deployments } = options;
+  const { system, log, settings, observer, catalog, deployments, jobs } = options;
   const failures = new Map<string, Failure>();
   /** Ids of actions that have begun and not ended, maybe in an earlier run. */
   const underWay = new Set<string>();
@@ -115,7 +118,10 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       await observe();
       let outcomes: ActionOutcome[] = [];
       const facts = planFacts();
-      if (facts && options.leads() && !options.paused() && !stopped) await deployments.advance(facts);
+      if (facts && options.leads() && !options.paused() && !stopped) {
+        await deployments.advance(facts);
+        await jobs.advance(facts);
+      }
       const actions = notHeldUp(makePlan()?.actions ?? []);
       if (options.leads() && !options.paused() && !stopped && actions.length > 0) {
         log.info({ reason, actions: actions.length }, 'sync acts');
@@ -182,9 +188,10 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
 
   function makePlan(
     rolloutsOf: (facts: PlanFacts) => PlanInput['rollouts'] = deployments.rollouts,
+    jobsOf: (facts: PlanFacts) => JobDemands = jobs.demands,
   ): Plan | null {
     const facts = planFacts();
-    return (present = facts && plan({ ...facts, rollouts: rolloutsOf(facts) }));
+    return (present = facts && plan({ ...facts, rollouts: rolloutsOf(facts), jobs: jobsOf(facts) }));
   }
 
   /** Without those that are under way, and those that have to wait for them. A plan lists what is needed first. */
@@ -263,7 +270,10 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   function schedule(acted: boolean): void {
     const intervalMs = settings.current()?.settings.syncIntervalMs ?? 1_000;
     const decides = options.leads() && !options.paused();
-    const dueMs = earliest([present?.dueInMs ?? null, decides ? deployments.dueInMs() : null]);
+    const dueMs = earliest([
+      present?.dueInMs ?? null,
+      ...(decides ? [deployments.dueInMs(), jobs.dueInMs()] : []),
+    ]);
     const nextMs = acted
       ? followUpMs
       : earliest([intervalMs, dueMs === null ? null : Math.max(followUpMs, dueMs)])!;
@@ -290,7 +300,8 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     async dryRun() {
       await observe();
       const rolloutsOf = options.leads() ? deployments.preview : deployments.rollouts;
-      return (makePlan(rolloutsOf)?.actions ?? []).map(toPlanAction);
+      const jobsOf = options.leads() ? jobs.preview : jobs.demands;
+      return (makePlan(rolloutsOf, jobsOf)?.actions ?? []).map(toPlanAction);
     },
     plan: () => present,
     lastSync: () => last,

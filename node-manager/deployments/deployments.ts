@@ -25,7 +25,7 @@ import { rolloutsOf } from './rollouts.ts';
 import { step, type Restore, type StepFacts, type StepOutcome } from './step.ts';
 
 /** What planning knows before it is told what may change. */
-export type PlanFacts = Omit<PlanInput, 'rollouts'>;
+export type PlanFacts = Omit<PlanInput, 'rollouts' | 'jobs'>;
 
 export interface Deployments {
   /** Decides and does what is due; only for a leader. Never rejects: what could not be written is decided again. */

@@ -4,8 +4,8 @@
  * What must hold: a time comes at most once, also when clocks are put back or another manager leads; of several times that have passed, the
  * latest stands for all of them.
  */
-import { cronTimes, type CronTimes, type JobSettings } from '#core';
-import type { JobNote, JobTrigger } from './model.ts';
+import { cronTimes, type CronTimes, type JobSettings, type JobTrigger } from '#core';
+import type { JobNote } from './model.ts';
 
 export interface Due {
   /** When it is due; null: not now. */

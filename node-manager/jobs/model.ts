@@ -1,5 +1,12 @@
 /** What is known of a job: what a leader must find again (its note), what it sees, and what it demands. Wall-clock times are milliseconds since 1970. */
-import type { InstanceSettings, JobRunRequest, JobRunStatus, NodeReachability } from '#core';
+import type {
+  InstanceSettings,
+  JobRecord,
+  JobRunRequest,
+  JobRunStatus,
+  JobTrigger,
+  NodeReachability,
+} from '#core';
 
 /** One try to complete a run. */
 export interface Attempt {
@@ -18,30 +25,6 @@ export interface Attempt {
   readonly timeoutMs: number;
   /** Where its process was seen; null: nowhere yet. */
   readonly seen: { readonly node: string; readonly processId: string } | null;
-}
-
-/** `cron`: its time came; `once`: it was declared; or who asked for it. */
-export type JobTrigger =
-  { readonly kind: 'cron' | 'once' } | { readonly kind: 'operator'; readonly by: string };
-
-/** `lost`: it may have been done in part, but nobody can tell: its process or its node is gone, or its lease ended. */
-export type JobOutcome = 'succeeded' | 'failed' | 'lost' | 'cancelled';
-
-/** One attempt that has ended, as the history keeps it. */
-export interface JobRecord {
-  readonly runId: string;
-  readonly attempt: number;
-  readonly scheduledAt: string;
-  readonly trigger: JobTrigger;
-  readonly startedAt: string | null;
-  readonly endedAt: string;
-  readonly node: string | null;
-  readonly processId: string | null;
-  readonly outcome: JobOutcome;
-  /** JSON text. */
-  readonly result: string | null;
-  readonly error: { readonly code: string; readonly message: string } | null;
-  readonly fence: string | null;
 }
 
 /** The document of one job in the coordination store. */
@@ -104,6 +87,8 @@ export interface JobDemand {
   readonly instanceId: string;
   readonly slot: string;
   readonly request: JobRunRequest;
+  /** Its process was seen before: it is not started again, whatever became of that. */
+  readonly begun: boolean;
 }
 
 /** The slot of an attempt's process: another for every attempt. */
@@ -121,5 +106,13 @@ export function demandOf(instanceId: string, note: JobNote, nowMs: number): JobD
   const { active } = note;
   if (!active || pauseLeftMs(active, nowMs) > 0) return null;
   const { number, runId, attempt, scheduledAt, timeoutMs } = active;
-  return { instanceId, slot: slotOf(active), request: { number, runId, attempt, scheduledAt, timeoutMs } };
+  return {
+    instanceId,
+    slot: slotOf(active),
+    request: { number, runId, attempt, scheduledAt, timeoutMs },
+    begun: active.seen !== null,
+  };
 }
+
+/** By instance id; null: nothing of that job shall run. */
+export type JobDemands = Readonly<Record<string, JobDemand | null>>;

@@ -11,17 +11,9 @@
  * What must hold: a job has one attempt at most; an attempt that was seen ends only when its host says how, or its process is certainly
  * gone, or its node is given up, or its time is long over; a node that is merely silent is waited for; a time comes to at most one run.
  */
+import type { JobRecord, JobTrigger } from '#core';
 import { dueNow, nextTimes } from './due.ts';
-import {
-  pauseLeftMs,
-  slotOf,
-  type Attempt,
-  type JobFacts,
-  type JobNote,
-  type JobRecord,
-  type JobTrigger,
-  type SeenRun,
-} from './model.ts';
+import { pauseLeftMs, slotOf, type Attempt, type JobFacts, type JobNote, type SeenRun } from './model.ts';
 
 export interface JobStep {
   readonly note: JobNote;

@@ -12,6 +12,8 @@ import type {
   StartProcessRequest,
 } from '#core';
 
+import type { JobDemands } from '../jobs/model.ts';
+
 /** One version of a package whose bytes the manager can get. */
 export interface CatalogEntry {
   packageName: string;
@@ -94,6 +96,8 @@ export interface PlanInput {
   rollouts: Readonly<Record<string, Rollout>>;
   /** Packages that belong on every node though nothing may run from them: uploads. */
   everywhere?: readonly Pick<CatalogEntry, 'packageName' | 'packageVersion'>[];
+  /** What jobs shall run now; left out, like a job that is not in it: not known yet, and not to be touched. */
+  jobs?: JobDemands;
   /** Copies that may be moved now for the sake of evenness. */
   movesLeft: number;
   /** The manager that plans: it does not stop itself. Null: none does. */

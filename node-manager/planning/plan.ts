@@ -11,6 +11,7 @@ import { copiesByInstance, graceLeftMs, type Copy } from './copies.ts';
 import { desiredInstances, type DesiredInstance } from './desired.ts';
 import { createFixedPorts } from './fixed-ports.ts';
 import { planInstance } from './instance-plan.ts';
+import { occupyForJobs, planJob, type PlannedJob } from './jobs.ts';
 import type { Plan, PlanInput } from './model.ts';
 import { planNodes, type PlanNodes } from './nodes.ts';
 import { planPackages } from './packages.ts';
@@ -22,7 +23,7 @@ import { findHolders, order } from './slots.ts';
 export function plan(input: PlanInput): Plan {
   const { nowMs, deadAfterMs } = input;
   const all = desiredInstances(input);
-  // Jobs are not kept running: who runs them says when.
+  // Jobs are not kept running: `jobs/` says when they run.
   const desired = all.filter(instance => instance.settings.job === null);
   const others = new Map<string, number>();
   const copies = copiesByInstance(input.observed, nowMs, deadAfterMs, ({ name }) =>
@@ -51,13 +52,27 @@ export function plan(input: PlanInput): Plan {
     if (wantedIds.has(instanceId)) continue;
     for (const copy of orphans) list.stop(copy, `${instanceId} is not in the settings`);
   }
-  const instances = slotsOf(desired, copies, context).map(made => planInstance(made, context));
+  const jobs = jobsOf(all, copies);
+  occupyForJobs(jobs, context);
+  const services = slotsOf(desired, copies, context).map(made => planInstance(made, context));
+  const instances = [...services, ...jobs.map(job => planJob(job, context))];
   return {
     actions: [...packages.actions, ...list.actions()],
     instances,
     nodeProblems: problemsOf(input, context),
     dueInMs: list.dueInMs(),
   };
+}
+
+function jobsOf(all: readonly DesiredInstance[], copies: ReadonlyMap<string, Copy[]>): PlannedJob[] {
+  const conflicts = conflictsOf(all);
+  return all
+    .filter(instance => instance.settings.job !== null)
+    .map(instance => ({
+      instance,
+      request: requestOf(instance, conflicts),
+      copies: copies.get(instance.settings.id) ?? [],
+    }));
 }
 
 /** Which copy holds which slot, and how full the nodes are, for all instances before any is planned. */

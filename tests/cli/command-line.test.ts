@@ -47,6 +47,7 @@ describe('the command line', function () {
       'bootstrap',
       'deploy',
       'deployments',
+      'jobs',
       'key',
       'logs',
       'new',

@@ -15,25 +15,25 @@ describe('new component', function () {
   afterEach(() => folder[Symbol.dispose]());
 
   for (const language of ['typescript', 'javascript'] as const) {
-    for (const ownsResources of [false, true]) {
-      it(`makes a ${language} component that ${ownsResources ? 'owns resources' : 'answers'} and packs as it is`, async () => {
+    for (const does of ['answer', 'own', 'run'] as const) {
+      it(`makes a ${language} component to ${does} that packs as it is`, async () => {
         const directory = join(folder.path, 'my-thing');
-        await createComponent(directory, { name: 'my-thing', language, ownsResources });
+        await createComponent(directory, { name: 'my-thing', language, does });
         const { zipPath } = await packFolder(directory, { outDirectory: folder.path });
         const { manifest } = await readPackage({ path: zipPath });
         assert.equal(manifest.packageName, 'my-thing');
         assert.equal(manifest.packageVersion, '0.1.0');
         const readme = await readFile(join(directory, 'README.md'), 'utf8');
         assert.match(readme, /^holdfast pack my-thing$/m);
-        assert.match(readme, /^holdfast deploy my-thing-0\.1\.0\.zip /m);
+        assert.match(readme, /^holdfast deploy my-thing-0\.1\.0\.zip( |$)/m);
       });
     }
   }
 
   it('makes code that passes the strict type check', async () => {
-    for (const ownsResources of [false, true]) {
-      const directory = join(folder.path, `typed-${ownsResources}`);
-      await createComponent(directory, { name: 'typed', language: 'typescript', ownsResources });
+    for (const does of ['answer', 'own', 'run'] as const) {
+      const directory = join(folder.path, `typed-${does}`);
+      await createComponent(directory, { name: 'typed', language: 'typescript', does });
     }
     folder.write({
       'tsconfig.json': JSON.stringify({

@@ -43,6 +43,8 @@ export interface FakeNode {
   onMutation: () => void;
   /** It accepts requests and never answers. */
   hangs: boolean;
+  /** Changes what is told of a process, and tells. */
+  change(processId: string, change: Partial<ProcessInfo>): void;
   /** Ends a process and tells. */
   crash(processId: string): void;
   listen(): Promise<void>;
@@ -93,6 +95,12 @@ export function createFakeNode(name: string, secret: string): FakeNode {
     hanging: null,
     onMutation: () => {},
     hangs: false,
+    change(processId, change) {
+      node.processes = node.processes.map(process =>
+        process.processId === processId ? { ...process, ...change } : process,
+      );
+      emit('process');
+    },
     crash(processId) {
       node.processes = node.processes.filter(process => process.processId !== processId);
       emit('process');

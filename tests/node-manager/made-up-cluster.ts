@@ -19,6 +19,7 @@ import {
   type Rollout,
 } from '#node-manager';
 import { HoldfastError } from '#core';
+import type { JobDemands } from '../../node-manager/jobs/model.ts';
 
 type Instance = Parameters<typeof fillInstance>[0];
 
@@ -128,6 +129,7 @@ export interface World {
   restarts: Record<string, string>;
   maintenance: Record<string, NodeMaintenance>;
   rollouts: Record<string, Rollout>;
+  jobs?: JobDemands;
   movesLeft: number;
   managerId: string | null;
   nowMs: number;

@@ -88,9 +88,10 @@ describe('node manager: steps of a job', () => {
         scheduledAt: '2026-03-01T10:01:00.000Z',
         timeoutMs: 3_600_000,
       },
+      begun: false,
     });
     job.step({ seen: [run()] });
-    assert.notEqual(job.demand(), null);
+    assert.equal(job.demand()?.begun, true);
     job.step({ seen: [run({ status: succeeded })] });
     assert.equal(job.demand(), null);
     assert.deepEqual(job.note.history, [
