@@ -192,7 +192,8 @@ describe('sqlite-service: SQL processes', () => {
         pid === process.pid ? [] : [pid],
       );
     try {
-      service = await startService(directory, { processes: 1 });
+      // Its deadline is another test's; filling so much memory takes a while on a busy machine.
+      service = await startService(directory, { processes: 1, deadlineMs: 60_000 });
       const database = await service.open('/db/large', 1n);
       const before = pids();
       for (const value of ['zeroblob(16000000)', "printf('%.*c', 16000000, 'x')"]) {
