@@ -293,6 +293,26 @@ export function masterContract(clusterOf: () => Cluster): void {
     }
   });
 
+  it('drains a node and gives it back, as often as it is asked to', async () => {
+    const node = async () =>
+      assertList<MasterNode>(await call('GET', `${root}/nodes`)).find(one => one.networkName === 'node-2')!;
+    for (const options of [{}, { body: {} }, { body: { deadlineMs: 60_000, reason: 'a new disk' } }]) {
+      const { status } = await call('POST', `${root}/nodes/node-2/drain`, options);
+      assert(status === 200 || status === 202, String(status));
+      assert.equal((await node()).maintenance?.state, 'draining');
+    }
+    await until('its copies are elsewhere', async () =>
+      (await cluster.processes()).every(
+        ({ nodeUri, component }) =>
+          nodeUri !== cluster.nodeUris[1] || component?.packageName !== 'contract-echo',
+      ),
+    );
+    for (let time = 0; time < 2; time++) assertOk(await call('POST', `${root}/nodes/node-2/undrain`));
+    assert.equal((await node()).maintenance, null);
+    assertRefused(await call('POST', `${root}/nodes/nowhere/drain`), 404, 'HF_NOT_FOUND');
+    await runs('echoes', '1.0.0', 2);
+  });
+
   it('sets the version of all instances by PUT, and leaves them alone by POST', async () => {
     const before = await settings();
     assertOk(await call('POST', packagesPath, raw(echoPackage('1.5.0'))), 201);
@@ -307,6 +327,20 @@ export function masterContract(clusterOf: () => Cluster): void {
         .map(item => item.packageVersion);
     assert.deepEqual(versions(after.document), ['2.0.0', '2.0.0', '2.0.0']);
     assert.deepEqual(JSON.parse(await readFile(cluster.settingsPath, 'utf8')), after.document);
+    await runs('echoes', '2.0.0', 2);
+    await runs('others', '2.0.0', 1);
+  });
+
+  it('goes back to the version before by one call, everywhere', async () => {
+    const back = `${packagesPath}/contract-echo/rollback`;
+    await until('the change is over', async () => {
+      const { status } = await call('POST', back);
+      return status === 200;
+    });
+    await runs('echoes', '1.0.0', 2);
+    await runs('others', '1.0.0', 1);
+    assertRefused(await call('POST', `${packagesPath}/nobody/rollback`), 404, 'HF_PACKAGE_NOT_FOUND');
+    assertOk(await call('PUT', packagesPath, raw(echoPackage('2.0.0'))));
     await runs('echoes', '2.0.0', 2);
     await runs('others', '2.0.0', 1);
   });
