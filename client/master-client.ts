@@ -16,6 +16,7 @@ import type {
   ResourceInfo,
   SettingsChange,
   SettingsRevision,
+  SyncStatus,
 } from '#core';
 import { path, zipBody, type ConnectionOptions, type Zip } from './http.ts';
 import { createLeaderConnection } from './leader-connection.ts';
@@ -133,6 +134,8 @@ export interface MasterClient {
   /** What a sync would do now. */
   plan(): Promise<{ actions: PlanAction[] }>;
   sync(): Promise<SyncOutcome>;
+  /** The run under way, with the state of each action. */
+  syncStatus(): Promise<SyncStatus>;
   /** The settings document as it was written, comments and all. */
   settings(): Promise<{ text: string; etag: string }>;
   /** `ifMatch`: the ETag that the text was made from; without it the last writer wins. */
@@ -230,6 +233,7 @@ export function createMasterClient(options: ConnectionOptions): MasterClient {
     deployment: id => json('GET', master('deployments', id)),
     commandDeployment: (id, command) => json('POST', master('deployments', id, command)),
     plan: () => json('GET', master('plan')),
+    syncStatus: () => json('GET', master('sync')),
     sync: () => json('POST', master('sync'), { timeoutMs: syncTimeoutMs }),
     settings: () => settingsDocument(master('settings')),
     async putSettings(text, { ifMatch } = {}) {

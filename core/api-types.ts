@@ -272,6 +272,21 @@ export interface SettingsRevision {
   sizeBytes: number;
 }
 
+/** An action of the present run, or of an earlier one that has not ended. */
+export interface ActionProgress extends PlanAction {
+  /** `skipped`: something it needs did not succeed, or not in time. */
+  state: 'waiting' | 'running' | 'done' | 'failed' | 'skipped';
+  /** ISO 8601; null: not yet. */
+  startedAt: string | null;
+  error: string | null;
+}
+
+export interface SyncStatus {
+  /** The run under way; null: none. */
+  running: { reason: string; startedAt: string } | null;
+  actions: ActionProgress[];
+}
+
 /** One host in the cluster: a live process of a node, with its session. */
 export interface MasterHost extends ProcessInfo {
   nodeName: string;

@@ -35,6 +35,7 @@ import { createRebalancer } from './keys/rebalancer.ts';
 import { advertisedUri } from './leadership/address.ts';
 import { createLocks } from './leadership/locks.ts';
 import { createOffice } from './leadership/office.ts';
+import { countMoves, movesLeft, type MovesNote } from './maintenance/moves-budget.ts';
 import { createNodeMaintenances, type MaintenanceNote } from './maintenance/nodes.ts';
 import { createPause, notPaused, type PauseNote } from './maintenance/pause.ts';
 import { packageProblems } from './settings/package-checks.ts';
@@ -127,6 +128,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
   const maintained = notes.open<MaintenanceNote>('maintenance', {}, () => {
     if (started) reconciler.request('the maintenance of a node changed');
   });
+  const moves = notes.open<MovesNote>('moves', {});
   const locks = createLocks(leases, context.processId, options.leaseTtlMs);
 
   const observer = createObserver({
@@ -227,6 +229,14 @@ export function createNodeManager(context: ManagerContext, system: System): Node
         log.warn({ error: String(error) }, 'the notes could not be read anew');
       }
     },
+    movesLeft() {
+      const perHour = settings.current()?.settings.rebalance.movesPerHour ?? 0;
+      return movesLeft(moves.current(), perHour, system.clock.wallMs());
+    },
+    async countMoves(count) {
+      await moves.change(note => countMoves(note, count, system.clock.wallMs()));
+    },
+    resign: office.resign,
     paused: () => pause.current() !== null,
     jobs,
     leads,

@@ -12,6 +12,7 @@ import {
   type MasterStatus,
   type PlanAction,
   type ResourceInfo,
+  type SyncStatus,
   type System,
 } from '#core';
 import type { LeaderNote, Note, RestartsNote } from '../cluster/notes.ts';
@@ -50,6 +51,7 @@ export interface MasterOperations {
   hosts(): MasterHost[];
   plan(): Promise<PlanAction[]>;
   sync(): Promise<SyncOutcome>;
+  progress(): SyncStatus;
   resources(query: {
     prefix?: string;
     limit?: number;
@@ -187,6 +189,7 @@ export function createOperations(deps: OperationsDeps): MasterOperations {
       deps.pause.assertRunning();
       return reconciler.sync('it was asked for');
     },
+    progress: () => reconciler.progress(),
     maintenance: deps.maintenance,
     pause: deps.pause,
     async resources({ instance, ...query }) {

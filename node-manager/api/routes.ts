@@ -44,6 +44,7 @@ function readRoutes(app: FastifyInstance, operations: MasterOperations): void {
   get('/instances', 'Instances: desired and running', operations.instances);
   get('/packages', 'Packages known to the cluster', operations.packages);
   get('/hosts', 'Live host processes', operations.hosts);
+  get('/sync', 'The run under way, with the state of each action', operations.progress);
   get('/plan', 'What a sync would do now', async () => ({ actions: await operations.plan() }));
 
   app.get<{ Querystring: { prefix?: string; limit: number; cursor?: string; instance?: string } }>(

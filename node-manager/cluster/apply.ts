@@ -27,6 +27,8 @@ export interface ApplyOptions {
   assertLeading: () => void;
   /** How long to wait for all of them. */
   patienceMs: number;
+  /** Leaves the lead to another manager. */
+  resign: () => Promise<void>;
   onBegin: (action: Action) => void;
   /** Called as each action ends, also after the wait. */
   onOutcome: (outcome: ActionOutcome) => void;
@@ -102,6 +104,7 @@ export async function apply(actions: readonly Action[], options: ApplyOptions): 
   }
 
   async function perform(action: Action): Promise<void> {
+    if (action.type === 'resign') return options.resign();
     const client = options.client(action.node);
     switch (action.type) {
       case 'upload-package': {

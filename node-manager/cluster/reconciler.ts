@@ -5,7 +5,15 @@
  * answer, but never applies.
  */
 import type { SyncOutcome } from '#client';
-import { HoldfastError, isoTime, type ApiEvent, type Logger, type PlanAction, type System } from '#core';
+import {
+  HoldfastError,
+  isoTime,
+  type ApiEvent,
+  type Logger,
+  type PlanAction,
+  type SyncStatus,
+  type System,
+} from '#core';
 import { nextFailure, pruneFailures } from '../planning/failures.ts';
 import type { Deployments, PlanFacts } from '../deployments/deployments.ts';
 import type { Action, Failure, Plan, PlanInput } from '../planning/model.ts';
@@ -18,6 +26,8 @@ import type { SettingsKeeper } from '../settings/settings-keeper.ts';
 import { apply, type ActionOutcome } from './apply.ts';
 import type { Observer } from './observer.ts';
 import type { PackageCatalog } from './package-catalog.ts';
+import { toPlanAction } from './plan-action.ts';
+import { createSyncProgress } from './sync-progress.ts';
 
 export interface ReconcilerOptions {
   /** The processId of this manager. */
@@ -38,6 +48,12 @@ export interface ReconcilerOptions {
   /** Nothing is done while it is; plans are made all the same. */
   paused: () => boolean;
   jobs: Pick<Jobs, 'advance' | 'demands' | 'preview' | 'dueInMs'>;
+  /** Copies that may be moved for evenness now. */
+  movesLeft: () => number;
+  /** Counts moves that are about to begin. */
+  countMoves: (moves: number) => Promise<void>;
+  /** Leaves the lead to another manager. */
+  resign: () => Promise<void>;
   leads: () => boolean;
   deposed: () => void;
   deadAfterMs: number;
@@ -58,6 +74,7 @@ export interface Reconciler {
   dryRun(): Promise<PlanAction[]>;
   plan(): Plan | null;
   lastSync(): SyncOutcome | null;
+  progress(): SyncStatus;
   /** A leader begins: what an earlier one learnt of failures does not hold. */
   begin(): void;
   /** Waits a moment for a run under way; what it began is idempotent. */
@@ -75,7 +92,11 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   const failures = new Map<string, Failure>();
   /** Ids of actions that have begun and not ended, maybe in an earlier run. */
   const underWay = new Set<string>();
+  /** Errors of actions that were not begun because this manager may not act: no fault of theirs. */
+  const notAllowed = new WeakSet<HoldfastError>();
+  const progress = createSyncProgress();
   let present: Plan | null = null;
+  let shownRun: { reason: string; startedAt: string } | null = null;
   let last: SyncOutcome | null = null;
   let running: Promise<SyncOutcome> | null = null;
   let queued: Promise<SyncOutcome> | null = null;
@@ -114,6 +135,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     const startedMs = now();
     const at = isoTime(system.clock);
     let acted = 0;
+    shownRun = { reason, startedAt: at };
     try {
       await observe();
       let outcomes: ActionOutcome[] = [];
@@ -142,6 +164,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       });
       return last;
     } finally {
+      shownRun = null;
       schedule(acted > 0);
     }
   }
@@ -177,7 +200,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
         restarts: options.restarts(),
         maintenance: options.maintenance(),
         everywhere: options.everywhere(),
-        movesLeft: 0,
+        movesLeft: options.movesLeft(),
         managerId: options.managerId,
         nowMs: now(),
         now: isoTime(system.clock),
@@ -206,6 +229,10 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
 
   async function act(actions: Action[]): Promise<ActionOutcome[]> {
     let late = false;
+    const begun = new Set(actions.map(({ id }) => id));
+    const moves = (present?.moves ?? []).filter(id => begun.has(id)).length;
+    if (moves > 0) await options.countMoves(moves);
+    progress.plan(actions);
     const outcomes = await apply(actions, {
       system,
       log,
@@ -213,13 +240,23 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       bytes: catalog.bytes,
       answers: name => observer.nodes().find(node => node.name === name)?.state === 'ready',
       assertLeading() {
-        if (stopped || !options.leads()) throw new HoldfastError('HF_NOT_LEADER', 'leadership was lost');
-        if (options.paused()) throw new HoldfastError('HF_WRONG_STATE', 'reconciliation was paused');
+        const error =
+          stopped || !options.leads()
+            ? new HoldfastError('HF_NOT_LEADER', 'leadership was lost')
+            : options.paused() && new HoldfastError('HF_WRONG_STATE', 'reconciliation was paused');
+        if (!error) return;
+        notAllowed.add(error);
+        throw error;
       },
       patienceMs: actPatienceMs,
-      onBegin: action => underWay.add(action.id),
+      resign: options.resign,
+      onBegin(action) {
+        underWay.add(action.id);
+        progress.begin(action, isoTime(system.clock));
+      },
       onOutcome(outcome) {
         underWay.delete(outcome.action.id);
+        progress.end(outcome);
         note(outcome);
         if (late) request(`${outcome.action.id} has ended`);
       },
@@ -232,7 +269,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   function note({ action, result, error }: ActionOutcome): void {
     if (result === 'done') failures.delete(action.id);
     if (error?.code === 'HF_LEADER_STALE') options.deposed();
-    else if (error && error.code !== 'HF_NOT_LEADER') {
+    else if (error && error.code !== 'HF_NOT_LEADER' && !notAllowed.has(error)) {
       failures.set(action.id, nextFailure(failures.get(action.id), action, error, now()));
       const refused = error.code === 'HF_PACKAGE_INVALID' || error.code === 'HF_PACKAGE_TOO_LARGE';
       if (action.type === 'upload-package' && refused) {
@@ -244,7 +281,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       type: 'action',
       at: isoTime(system.clock),
       action: action.type,
-      target: targetOf(action),
+      target: toPlanAction(action).target,
       reason: action.reason,
       result,
       ...(error ? { error: `${error.code}: ${error.message}` } : {}),
@@ -305,6 +342,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     },
     plan: () => present,
     lastSync: () => last,
+    progress: () => ({ running: shownRun, actions: progress.actions() }),
     begin() {
       failures.clear();
       graceEndsMs = now() + options.startupGraceMs;
@@ -318,19 +356,4 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       cancelTimer();
     },
   };
-}
-
-export function toPlanAction(action: Action): PlanAction {
-  return { type: action.type, target: targetOf(action), reason: action.reason };
-}
-
-function targetOf(action: Action): string {
-  switch (action.type) {
-    case 'upload-package':
-      return `${action.packageName}@${action.packageVersion} on ${action.node}`;
-    case 'stop':
-      return `${action.settingsId} (${action.processId}) on ${action.node}`;
-    case 'start':
-      return `${action.settingsId} on ${action.node}`;
-  }
 }

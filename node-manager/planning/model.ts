@@ -139,7 +139,9 @@ export type Action =
       packageName: string;
       request: StartProcessRequest;
       deadlineMs: number;
-    });
+    })
+  /** The manager that leads leaves that to another one, so that it can be replaced; `node` is its own. */
+  | (ActionBase & { type: 'resign' });
 
 export interface Plan {
   actions: Action[];
@@ -147,6 +149,8 @@ export interface Plan {
   instances: MasterInstance[];
   /** What keeps a node from being as it should be, by its name. */
   nodeProblems: Record<string, string[]>;
+  /** Ids of the starts that move a copy for the sake of evenness only: they are counted. */
+  moves?: readonly string[];
   /** Planning again is due after this time even if nothing is heard; null: nothing is pending. */
   dueInMs: number | null;
 }

@@ -213,6 +213,8 @@ export function applyAction(world: World, action: Action, breaks: (action: Actio
       change({ processes: [...node.processes, started] });
       return true;
     }
+    case 'resign':
+      return true;
   }
 }
 
