@@ -33,13 +33,14 @@ const manifestName = 'manifest.json';
 export async function inspectPackage(source: ByteSource, rules: InspectionRules): Promise<Inspection> {
   const { limits } = rules;
   const entries = await inspectArchive(source, limits);
+  await assertSecondReaderAgrees(entries);
   const manifest = await readManifest(source, entries, limits);
   assertMain(manifest, entries);
   assertVersions(manifest, rules.nodeVersion);
   return { manifest, entries };
 }
 
-/** What holds for any ZIP that is to be read, whatever is in it. @throws HoldfastError HF_PACKAGE_INVALID or HF_PACKAGE_TOO_LARGE */
+/** What holds for any ZIP that we alone read, whatever is in it. @throws HoldfastError HF_PACKAGE_INVALID or HF_PACKAGE_TOO_LARGE */
 export async function inspectArchive(source: ByteSource, limits: PackageLimits): Promise<LocatedEntry[]> {
   if (source.sizeBytes > limits.archiveBytesMax) throw archiveTooLarge(limits, source.sizeBytes);
   const directory = await readDirectory(source, limits);
@@ -48,9 +49,7 @@ export async function inspectArchive(source: ByteSource, limits: PackageLimits):
     limits,
   );
   assertDeclaredSizes(directory.entries, limits);
-  const entries = await locateEntries(source, directory);
-  await assertSecondReaderAgrees(directory);
-  return entries;
+  return locateEntries(source, directory);
 }
 
 export function archiveTooLarge(limits: PackageLimits, actual: number): Error {

@@ -58,7 +58,7 @@ export async function* writeZip(parts: AsyncIterable<ZipPart>): AsyncGenerator<B
   yield endRecords({ entries: entries.length, bytes: directory.length, offset });
 }
 
-function localHeader({ name, ...entry }: Entry): Buffer {
+export function localHeader({ name, ...entry }: Entry): Buffer {
   return Buffer.concat([fields([4, 0x04034b50], [2, 20], ...common(entry), [2, name.length], [2, 0]), name]);
 }
 
