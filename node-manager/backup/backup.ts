@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import {
   isoTime,
+  jobMarkerName,
   SETTINGS_DOCUMENT,
   type Coordination,
   type KeyRecord,
@@ -30,6 +31,9 @@ import {
   type BackupManifest,
 } from './format.ts';
 import { writeZip, type ZipPart } from './zip-writer.ts';
+
+/** The notes of jobs begin with this; what follows is the instance. */
+const JOB_NOTES = 'jobs/';
 
 export interface BackupSources {
   system: System;
@@ -84,7 +88,13 @@ async function* partsOf(sources: BackupSources, counts: BackupCounts): AsyncGene
 
 async function notesOf(sources: BackupSources, counts: BackupCounts): Promise<Record<string, string>> {
   const found: Record<string, string> = {};
-  for (const name of sources.notes()) {
+  // With each job's note goes what its hosts write, which says what was begun: else the last run might be begun again.
+  const names = sources
+    .notes()
+    .flatMap(name =>
+      name.startsWith(JOB_NOTES) ? [name, jobMarkerName(name.slice(JOB_NOTES.length))] : [name],
+    );
+  for (const name of names) {
     const document = await sources.coordination.documents.get(name);
     if (!document) continue;
     found[name] = document.content;

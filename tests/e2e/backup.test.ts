@@ -69,9 +69,8 @@ for (const coordination of ['embedded', 'redis'] as const) {
       createMasterClient({ uri: masterUri, token });
 
     async function ask(cluster: Cluster, key: string, entry?: string, query = ''): Promise<LedgerView> {
-      const response = await fetch(`${cluster.routerUris[0]}${key}${query}`, {
-        ...(entry === undefined ? {} : { method: 'POST', body: entry }),
-      });
+      const init = entry === undefined ? {} : { method: 'POST', body: entry };
+      const response = await fetch(`${cluster.routerUris[0]}${key}${query}`, init);
       assert.equal(response.status, 200, await response.clone().text());
       const view = (await response.json()) as LedgerView;
       const seen = fences.get(key) ?? 0n;
