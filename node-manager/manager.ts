@@ -343,7 +343,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
         logger: fastifyLogger(log),
         routes: app => masterRoutes(app, operations),
         notReady: () => (settings.current() && observedOnce ? null : 'the cluster was not looked at yet'),
-        metrics: () => metrics.text(operations.status(), jobs.list()),
+        metrics: async () => metrics.text(operations.status(), await jobs.list()),
       });
       uri = await listen(api, options);
       await office.start();

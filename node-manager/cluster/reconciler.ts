@@ -47,7 +47,7 @@ export interface ReconcilerOptions {
   refreshNotes: () => Promise<void>;
   /** Nothing is done while it is; plans are made all the same. */
   paused: () => boolean;
-  jobs: Pick<Jobs, 'advance' | 'demands' | 'preview' | 'dueInMs'>;
+  jobs: Pick<Jobs, 'advance' | 'look' | 'demands' | 'preview' | 'dueInMs'>;
   /** Copies that may be moved for evenness now. */
   movesLeft: () => number;
   /** Counts moves that are about to begin. */
@@ -143,7 +143,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       if (facts && options.leads() && !options.paused() && !stopped) {
         await deployments.advance(facts);
         await jobs.advance(facts);
-      }
+      } else if (facts) jobs.look(facts);
       const actions = notHeldUp(makePlan()?.actions ?? []);
       if (options.leads() && !options.paused() && !stopped && actions.length > 0) {
         log.info({ reason, actions: actions.length }, 'sync acts');

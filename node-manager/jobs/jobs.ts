@@ -28,15 +28,17 @@ type Facts = Omit<PlanInput, 'rollouts' | 'jobs'>;
 export interface Jobs {
   /** Decides and writes what is due; only for a leader. Never rejects: what could not be written is decided again. */
   advance(facts: Facts): Promise<void>;
+  /** Takes in what was observed, to tell of it; for a manager that stands by. */
+  look(facts: Facts): void;
   /** What shall run, as it is written. A job that is left out is not known yet: nothing of it is to be touched. */
   demands(): JobDemands;
   /** What would be demanded after an `advance`. */
   preview(facts: Facts): JobDemands;
   /** When `advance` is due by time alone; null: it is not. */
   dueInMs(): number | null;
-  list(): JobInfo[];
+  list(): Promise<JobInfo[]>;
   /** @throws HoldfastError HF_NOT_FOUND */
-  get(id: string): JobDetail;
+  get(id: string): Promise<JobDetail>;
   /** Runs it now. @throws HoldfastError HF_NOT_FOUND, HF_JOB_RUNNING, HF_NOT_LEADER */
   run(id: string, by: string): Promise<JobInfo>;
   /** Ends the run under way. @throws HoldfastError HF_NOT_FOUND, HF_WRONG_STATE, HF_NOT_LEADER */
@@ -49,6 +51,9 @@ interface Known {
   /** The highest number of a run that a host had begun when the note was read. */
   begunNumber: number;
 }
+
+/** When what could not be written is tried again. */
+const againMs = 1_000;
 
 export function createJobs(options: {
   notes: Pick<Notes, 'open'>;
@@ -118,7 +123,7 @@ export function createJobs(options: {
           return await advanceOne(instance, revisionOf.get(instance.id) ?? null);
         } catch (error) {
           log.warn({ job: instance.id, error: String(error) }, 'a job could not go on');
-          return null;
+          return wallMs() + againMs;
         }
       }),
     );
@@ -185,8 +190,19 @@ export function createJobs(options: {
       );
     },
     dueInMs: () => (dueMs === null ? null : Math.max(0, dueMs - wallMs())),
-    list: () => instances().map(instance => infoOf(viewOf(instance))),
-    get: id => detailOf(viewOf(must(id))),
+    look: sightings.look,
+    list: () =>
+      Promise.all(
+        instances().map(async instance => {
+          await learn(instance.id);
+          return infoOf(viewOf(instance));
+        }),
+      ),
+    async get(id) {
+      const instance = must(id);
+      await learn(id);
+      return detailOf(viewOf(instance));
+    },
     async run(id, by) {
       const instance = must(id);
       const { note } = await learn(id);

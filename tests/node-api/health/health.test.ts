@@ -67,6 +67,21 @@ describe('node API: health', () => {
     signalProcess(identityOf(other.body.pid), 'SIGCONT');
   });
 
+  it('blames no host for a stall of its own', async () => {
+    const info = await start({ livenessMs: 1_500, http: null });
+    const endMs = performance.now() + 3_000;
+    while (performance.now() < endMs); // the agent runs in this process
+    // What it makes of the stall shows when it has found a host that really is frozen.
+    const frozen = await agent.start('worker', {
+      settingsId: 'b/0',
+      health: { livenessMs: 1_500, http: null },
+    });
+    signalProcess(identityOf(frozen.body.pid), 'SIGSTOP');
+    await untilGone(identityOf(frozen.body.pid));
+    const found = (await agent.processes()).find(one => one.settingsId === 'a/0');
+    assert.deepEqual([found?.processId, found?.restarts], [info.processId, 0]);
+  });
+
   it('watches a host that it has adopted', async () => {
     const first = await start({ livenessMs: 1_000, http: null });
     await agent.agent.close({ stopHosts: false });

@@ -123,6 +123,11 @@ describe('node manager: jobs', function () {
     await begin({ retries: 1 });
     const run = await runOf('r1-1');
     const second = await cluster.start({ processId: 'manager-2', withFile: false });
+    const standby = await waitFor(async () => {
+      const { active } = await second.client.job('report');
+      return active?.state === 'running' && active;
+    }, 'the one that stands by tells of it');
+    assert.equal(standby.processId, run.processId);
     await running.stop();
     end(run, { state: 'failed', error: { code: 'HF_COMPONENT_FAILED', message: 'no disk' } });
     await waitFor(() => started.length === 2, 'the second try');
