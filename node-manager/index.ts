@@ -2,7 +2,8 @@
  * The node manager: observe → plan → apply. It runs as the packed component `main.ts`; what is exported here serves tests
  * and benches, which run the production planning on made-up clusters.
  */
-export { createNodeManager, type ManagerContext, type ManagerSettings, type NodeManager } from './manager.ts';
+export { createNodeManager, type ManagerContext, type NodeManager } from './manager.ts';
+export type { ManagerSettings } from './manager-settings.ts';
 export { pielou, shannon } from './planning/evenness.ts';
 export {
   createPlacementNode,
@@ -56,3 +57,4 @@ export { step as stepDeployments, type StepFacts, type StepOutcome } from './dep
 export { countMoves, movesLeft } from './maintenance/moves-budget.ts';
 export { cordoned, drained } from './maintenance/nodes.ts';
 export { steady, stepFlapping, type FlappingRule, type FlappingState } from './cluster/flapping.ts';
+export { createOutlook } from './leadership/outlook.ts';

@@ -6,7 +6,8 @@ import {
   type Component,
   type ComponentContext,
 } from '#core';
-import { createNodeManager, type ManagerSettings } from './manager.ts';
+import { createNodeManager } from './manager.ts';
+import type { ManagerSettings } from './manager-settings.ts';
 
 export default function create(context: ComponentContext): Component {
   if (!context.cluster) {

@@ -3,11 +3,10 @@
  * each other only through what is handed to them here.
  */
 import { dirname, resolve } from 'node:path';
-import { createHostClient } from '#client';
+import { createHostClient, createMasterClient } from '#client';
 import { createApi, type Api } from '#http-api';
 import {
   coordinationInUseProblems,
-  HoldfastError,
   isoTime,
   type ApiEvent,
   type ClusterAccess,
@@ -19,6 +18,7 @@ import { createEventStream } from './api/event-stream.ts';
 import { fastifyLogger } from './api/fastify-logger.ts';
 import { createMetrics } from './api/metrics.ts';
 import { createOperations, type MasterOperations } from './api/operations.ts';
+import { closeApi, listen } from './api/listening.ts';
 import { masterRoutes } from './api/routes.ts';
 import { createBackups } from './backup/backups.ts';
 import { createNotes, type RestartsNote } from './cluster/notes.ts';
@@ -35,39 +35,15 @@ import { createRebalancer } from './keys/rebalancer.ts';
 import { advertisedUri } from './leadership/address.ts';
 import { createLocks } from './leadership/locks.ts';
 import { createOffice } from './leadership/office.ts';
+import { createOutlook } from './leadership/outlook.ts';
 import { countMoves, movesLeft, type MovesNote } from './maintenance/moves-budget.ts';
 import { createNodeMaintenances, type MaintenanceNote } from './maintenance/nodes.ts';
 import { createPause, notPaused, type PauseNote } from './maintenance/pause.ts';
+import type { ManagerSettings } from './manager-settings.ts';
 import { packageProblems } from './settings/package-checks.ts';
 import { createSettingsHistory } from './settings/history.ts';
 import { createLastSettings } from './settings/last-settings.ts';
 import { createSettingsKeeper } from './settings/settings-keeper.ts';
-
-/** Settings of the package `node-manager`; see its manifest for defaults. */
-export interface ManagerSettings {
-  /** The cluster settings file to watch; absolute. Without it the settings live in the store only. */
-  settingsFile?: string;
-  host: string;
-  port: number;
-  leaseTtlMs: number;
-  /** How often nodes are looked at between syncs. */
-  livenessMs: number;
-  /** How long one look at a node may take. */
-  nodeTimeoutMs: number;
-  /** How long a node may be away before its instances are replaced elsewhere. */
-  deadAfterMs: number;
-  /** A node that was lost so often within the window gets no more copies until it was steady for the hold time; 0: never. */
-  flapLosses: number;
-  flapWindowMs: number;
-  flapHoldMs: number;
-  /** How long a new leader waits for nodes that it has not seen, before it places anything. */
-  startupGraceMs: number;
-  uploadBytesMax: number;
-  /** How far a host's keys may be from its share, as a fraction of it, before keys are moved. */
-  rebalanceThreshold: number;
-  /** Keys that may be moved in a minute for the sake of balance; 0: none ever. */
-  rebalanceMovesPerMinute: number;
-}
 
 export type ManagerContext = Pick<
   ComponentContext,
@@ -78,7 +54,6 @@ export type ManagerContext = Pick<
 export type NodeManager = Component & { uri(): string | null };
 
 const version = '1.0.0';
-const lastAnswersMs = 500;
 
 export function createNodeManager(context: ManagerContext, system: System): NodeManager {
   const { settings: options, cluster, log } = context;
@@ -295,6 +270,20 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     holdfastVersion: version,
     directory: resolve(context.dataDirectory, 'restore'),
   });
+  const outlook = createOutlook({
+    system,
+    log,
+    leads,
+    states: () => observer.nodes().map(node => node.state),
+    others: () => office.managers().filter(({ processId }) => processId !== context.processId),
+    async ask({ address }) {
+      const other = createMasterClient({ uri: address, token: secret, timeoutMs: options.nodeTimeoutMs });
+      return (await other.nodes()).map(node => node.state);
+    },
+    resign: office.resign,
+    patienceMs: options.leaseTtlMs,
+  });
+  const cancelOutlook = system.timers.every(options.livenessMs, () => void outlook.consider());
   const operations: MasterOperations = createOperations({
     system,
     cluster,
@@ -357,6 +346,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     },
     async stop() {
       started = false;
+      cancelOutlook();
       notes.stop();
       await settings.stop();
       await rebalancer.stop();
@@ -369,29 +359,4 @@ export function createNodeManager(context: ManagerContext, system: System): Node
       uri = null;
     },
   };
-}
-
-/** Answers under way get a moment; then every connection is cut: one that is kept alive would be waited for. */
-async function closeApi(api: Api, system: System): Promise<void> {
-  const ended = api.close();
-  await Promise.race([ended, system.timers.sleep(lastAnswersMs)]);
-  api.server.closeAllConnections();
-  await ended;
-}
-
-async function listen(api: Api, { host, port }: ManagerSettings): Promise<string> {
-  try {
-    return await api.listen({ host, port });
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    if (code !== 'EADDRINUSE') throw cause;
-    throw new HoldfastError(
-      'HF_PORT_IN_USE',
-      `another program listens on ${host}:${port}; set port for node-manager`,
-      {
-        details: { host, port },
-        cause,
-      },
-    );
-  }
 }

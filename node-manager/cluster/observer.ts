@@ -37,6 +37,8 @@ export interface Observer {
   refresh(options: { packages: boolean }): Promise<void>;
   /** What was seen last, in the settings' order. */
   nodes(): readonly ObservedNodeFacts[];
+  /** Whether it answered the last look. */
+  answers(node: string): boolean;
   /** @throws HoldfastError HF_NOT_FOUND */
   client(node: string): NodeClient;
   stop(): void;
@@ -280,6 +282,7 @@ export function createObserver(options: {
       }
     },
     nodes: () => [...entries.values()].map(entry => entry.facts),
+    answers: node => entries.get(node)?.facts.state === 'ready',
     client(node) {
       const entry = entries.get(node);
       if (!entry) throw new HoldfastError('HF_NOT_FOUND', `there is no node ${node}`);

@@ -238,7 +238,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       log,
       client: observer.client,
       bytes: catalog.bytes,
-      answers: name => observer.nodes().find(node => node.name === name)?.state === 'ready',
+      answers: observer.answers,
       assertLeading() {
         const error =
           stopped || !options.leads()
