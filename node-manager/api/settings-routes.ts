@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { diffSettings, LIMITS, type SettingsRevision } from '#core';
 import { actorOf } from '#http-api';
 import { asPlainJson } from '../settings/edit.ts';
+import { factsOf } from '../settings/history.ts';
 import type { MasterOperations } from './operations.ts';
 
 const root = '/api/master/settings';
@@ -115,21 +116,14 @@ function historyRoutes(app: FastifyInstance, operations: MasterOperations): void
       const ifMatch = request.headers['if-match'] ?? null;
       const by = actorOf(request, 'undo');
       const now = await operations.undoSettings(request.body?.to ?? null, ifMatch, by);
-      const { etag, updatedAt, updatedBy, text } = now;
-      const facts = {
-        revision: now.revision,
-        etag,
-        updatedAt,
-        updatedBy,
-        sizeBytes: Buffer.byteLength(text),
-      };
-      return reply.header('etag', etag).send(facts satisfies SettingsRevision);
+      return reply.header('etag', now.etag).send(factsOf(now));
     },
   );
 
   async function revisionOf(number: number): Promise<{ text: string; facts: SettingsRevision }> {
-    const { text } = await settingsHistory.revision(number);
-    const facts = (await settingsHistory.list()).find(one => one.revision === number);
-    return { text, facts: facts! };
+    const present = operations.settings();
+    // The present one may not be in the history yet: its leader could not write it any more.
+    const found = present.revision === number ? present : await settingsHistory.revision(number);
+    return { text: found.text, facts: factsOf(found) };
   }
 }

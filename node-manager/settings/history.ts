@@ -146,7 +146,8 @@ export function createSettingsHistory(options: {
   };
 }
 
-function factsOf({ revision, text, updatedAt, updatedBy }: StoredRevision): SettingsRevision {
+/** As the list shows it. */
+export function factsOf({ revision, text, updatedAt, updatedBy }: StoredRevision): SettingsRevision {
   return { revision, etag: settingsEtag(text), updatedAt, updatedBy, sizeBytes: Buffer.byteLength(text) };
 }
 

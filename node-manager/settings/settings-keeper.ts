@@ -7,7 +7,6 @@
  * then the file; then its new hash. After a crash in between, the file is either untouched (the store wins and
  * writes it again) or has the new text already (both agree).
  */
-import { readFile, realpath, stat } from 'node:fs/promises';
 import {
   describeProblem,
   HoldfastError,
@@ -15,7 +14,6 @@ import {
   parseSettings,
   SETTINGS_DOCUMENT,
   settingsEtag,
-  writeFileDurably,
   type ClusterSettings,
   type DocumentStore,
   type Logger,
@@ -29,6 +27,7 @@ import {
 import { decideSettings, sha256Of, type FileFacts } from './decision.ts';
 import type { SettingsHistory } from './history.ts';
 import type { LastSettings } from './last-settings.ts';
+import { readSettingsFile, writeSettingsFile } from './settings-file.ts';
 import { watchFile } from './watch-file.ts';
 
 export interface CurrentSettings {
@@ -279,13 +278,7 @@ export function createSettingsKeeper(options: {
 
   async function writeBack(stored: StoredSettings, document: StoredDocument | null): Promise<void> {
     try {
-      // Through a link and with the mode that its user gave it.
-      const target = await realpath(file!).catch(() => file!);
-      const mode = await stat(target).then(
-        found => found.mode & 0o777,
-        () => 0o644,
-      );
-      await writeFileDurably(target, stored.text, mode);
+      await writeSettingsFile(file!, stored.text);
     } catch (cause) {
       fileWarning = `the settings file ${file} cannot be written: ${(cause as Error).message}`;
       log.warn({ error: String(cause) }, 'the settings file cannot be written');
@@ -326,17 +319,10 @@ export function createSettingsKeeper(options: {
 
   async function readFacts(stored: StoredSettings | null): Promise<FileFacts> {
     if (file === null) return { kind: 'none' };
-    let text: string;
-    try {
-      text = await readFile(file, 'utf8');
-    } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return { kind: 'missing' };
-      const problem = new HoldfastError(
-        'HF_SETTINGS_INVALID',
-        `cannot read ${file}: ${(cause as Error).message}`,
-      );
-      return { kind: 'present', text: '', sha256: '', problem };
-    }
+    const found = await readSettingsFile(file);
+    if (found.kind === 'missing') return { kind: 'missing' };
+    if (found.kind === 'unreadable') return { kind: 'present', text: '', sha256: '', problem: found.problem };
+    const { text } = found;
     return {
       kind: 'present',
       text,
