@@ -56,6 +56,6 @@ export type { ClusterSettingsDocument } from './settings/schema.ts';
 export { IDENTIFIER_FORM, PACKAGE_NAME_FORM, VERSION_FORM } from './patterns.ts';
 export type * from './settings/model.ts';
 export { coordinationInUseProblems } from './settings/coordination-checks.ts';
-export { isLoopback, managerAddress } from './settings/managers.ts';
+export { isLoopback, managerAddress, managerRequest } from './settings/managers.ts';
 export { diffSettings, type SettingsChange } from './settings/diff.ts';
 export { fillInstance, parseSettings, settingsEtag, type ParsedSettings } from './settings/settings.ts';

@@ -2,13 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { NodeClient } from '#client';
-import {
-  HoldfastError,
-  managerAddress,
-  type ClusterSettings,
-  type ProcessInfo,
-  type StartProcessRequest,
-} from '#core';
+import { HoldfastError, managerRequest, type ClusterSettings, type ProcessInfo } from '#core';
 import type { PackedPackage } from '../pack/pack.ts';
 import { systemPackages } from './built-in.ts';
 
@@ -36,31 +30,6 @@ export async function startManager(options: {
     settingsId: `node-manager/0/${generation}`,
     version: manifest.packageVersion,
   });
-}
-
-/** Nobody starts a manager again but its agent: it goes on trying, at last every 10 s. */
-const tireless = { maxAttempts: 1_000, windowMs: 60_000, backoffMs: 200, backoffMaxMs: 10_000 };
-
-/** A manager as the settings declare it; they need not. Pure. */
-export function managerRequest(
-  settings: ClusterSettings,
-  settingsFile: string | null,
-  networkIp: string,
-): StartProcessRequest {
-  const declared = settings.componentInstances.find(instance => instance.packageName === 'node-manager');
-  const memoryMb = declared?.resources.memoryMb ?? null;
-  return {
-    instanceId: 'node-manager',
-    settings: {
-      ...declared?.settings,
-      ...(settingsFile === null ? {} : { settingsFile }),
-      ...managerAddress(settings, networkIp),
-    },
-    restart: declared?.restart ?? tireless,
-    ...(declared ? { env: declared.env } : {}),
-    ...(memoryMb === null ? {} : { memoryMb }),
-    sessionTtlMs: settings.sessionTtlMs,
-  };
 }
 
 /**

@@ -1,4 +1,5 @@
-/** Where node managers listen. One that others must reach, because it may have to lead, listens on its node's address unless told otherwise. Pure. */
+/** How node managers are started, and where they listen. One that others must reach, because it may have to lead, listens on its node's address unless told otherwise. Pure. */
+import type { StartProcessRequest } from '../api-types.ts';
 import { DEFAULTS } from '../limits.ts';
 import { jsonPath, type Problem } from '../validation.ts';
 import type { ClusterSettings } from './model.ts';
@@ -17,6 +18,31 @@ export function managerAddress(
   return {
     host: typeof host === 'string' ? host : reached ? address : '127.0.0.1',
     port: typeof port === 'number' ? port : DEFAULTS.masterPort,
+  };
+}
+
+/** Nobody starts a manager again but its agent: it goes on trying, at last every 10 s. */
+const tireless = { maxAttempts: 1_000, windowMs: 60_000, backoffMs: 200, backoffMaxMs: 10_000 };
+
+/** A manager as the settings declare it; they need not. */
+export function managerRequest(
+  settings: ClusterSettings,
+  settingsFile: string | null,
+  networkIp: string,
+): StartProcessRequest {
+  const declared = settings.componentInstances.find(instance => instance.packageName === managerPackage);
+  const memoryMb = declared?.resources.memoryMb ?? null;
+  return {
+    instanceId: managerPackage,
+    settings: {
+      ...declared?.settings,
+      ...(settingsFile === null ? {} : { settingsFile }),
+      ...managerAddress(settings, networkIp),
+    },
+    restart: declared?.restart ?? tireless,
+    ...(declared ? { env: declared.env } : {}),
+    ...(memoryMb === null ? {} : { memoryMb }),
+    sessionTtlMs: settings.sessionTtlMs,
   };
 }
 

@@ -7,7 +7,7 @@ import { resolvePackage } from './catalog.ts';
 import type { Catalog, CatalogEntry, PlanInput, Revision } from './model.ts';
 import { recallRevision, resolveRevision, type DesiredRevision, type RevisionPackages } from './revision.ts';
 
-/** The package that is never planned: managers are started by `bootstrap`, and do not stop themselves. */
+/** Its instance is no copy like others: the first is started by `bootstrap`, and none stops itself; see `managers.ts`. */
 export const MANAGER_PACKAGE = 'node-manager';
 export const ROUTER_PACKAGE = 'router';
 

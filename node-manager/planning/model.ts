@@ -150,7 +150,7 @@ export interface Plan {
   /** What keeps a node from being as it should be, by its name. */
   nodeProblems: Record<string, string[]>;
   /** Ids of the starts that move a copy for the sake of evenness only: they are counted. */
-  moves?: readonly string[];
+  moves: readonly string[];
   /** Planning again is due after this time even if nothing is heard; null: nothing is pending. */
   dueInMs: number | null;
 }

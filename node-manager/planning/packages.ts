@@ -24,7 +24,12 @@ interface Needed {
   reason: string;
 }
 
-export function planPackages(input: PlanInput, desired: readonly DesiredInstance[]): PackagePlan {
+/** @param managers what every node has to have, so that a manager can be started there; null: none is planned */
+export function planPackages(
+  input: PlanInput,
+  desired: readonly DesiredInstance[],
+  managers: RevisionPackages | null,
+): PackagePlan {
   const { settings, catalog, failures, nowMs } = input;
   const host = desiredHostPackage(settings, catalog);
   const needed = new Map<string, Needed>();
@@ -41,6 +46,7 @@ export function planPackages(input: PlanInput, desired: readonly DesiredInstance
       if (used.publisher) need(used.publisher, `${instance.id} publishes with it`, false);
     }
   }
+  if (managers) need(managers.component, 'a node manager may have to run there', false);
   for (const { packageName, packageVersion } of input.everywhere ?? []) {
     const { found } = resolvePackage(catalog, packageName, packageVersion);
     if (found) need(found, 'it was uploaded for every node', false);

@@ -1,17 +1,18 @@
 /**
  * The brain: from settings, catalog and what was observed to a list of actions with reasons. Pure and deterministic.
  *
- * What must hold: nothing undesired is started; a plan whose actions all came true is followed by an empty one; managers
- * and processes that no manager started are never touched; copies on a node that stopped answering count as there until the
+ * What must hold: nothing undesired is started; a plan whose actions all came true is followed by an empty one; the leader
+ * and processes that no manager started are never stopped; copies on a node that stopped answering count as there until the
  * node is given up. How copies are replaced: `instance-plan.ts`.
  */
 import { createActionList } from './action-list.ts';
 import type { PlanContext } from './context.ts';
-import { copiesByInstance, graceLeftMs, type Copy } from './copies.ts';
+import { copiesByInstance, graceLeftMs, isManager, type Copy } from './copies.ts';
 import { desiredInstances, type DesiredInstance } from './desired.ts';
 import { createFixedPorts } from './fixed-ports.ts';
 import { planInstance } from './instance-plan.ts';
 import { occupyForJobs, planJob, type PlannedJob } from './jobs.ts';
+import { managerPackages, planManagers, type Manager } from './managers.ts';
 import type { Plan, PlanInput } from './model.ts';
 import { planNodes, type PlanNodes } from './nodes.ts';
 import { planPackages } from './packages.ts';
@@ -26,11 +27,15 @@ export function plan(input: PlanInput): Plan {
   // Jobs are not kept running: `jobs/` says when they run.
   const desired = all.filter(instance => instance.settings.job === null);
   const others = new Map<string, number>();
-  const copies = copiesByInstance(input.observed, nowMs, deadAfterMs, ({ name }) =>
-    others.set(name, (others.get(name) ?? 0) + 1),
-  );
+  const managers: Manager[] = [];
+  const copies = copiesByInstance(input.observed, nowMs, deadAfterMs, (node, process) => {
+    others.set(node.name, (others.get(node.name) ?? 0) + 1);
+    const counts = node.state !== 'unknown' && graceLeftMs(node, nowMs, deadAfterMs) > 0;
+    if (counts && isManager(process)) managers.push({ node, process });
+  });
   const nodes = planNodes(input, others);
-  const packages = planPackages(input, all);
+  const wanted = managerPackages(input);
+  const packages = planPackages(input, all, wanted);
   const list = createActionList(input);
   const context: PlanContext = {
     input,
@@ -56,9 +61,12 @@ export function plan(input: PlanInput): Plan {
   occupyForJobs(jobs, context);
   const services = slotsOf(desired, copies, context).map(made => planInstance(made, context));
   const instances = [...services, ...jobs.map(job => planJob(job, context))];
+  const office = planManagers(input, { nodes, packages, managers, wanted });
+  list.due(office.dueInMs);
   return {
-    actions: [...packages.actions, ...list.actions()],
-    instances,
+    actions: [...packages.actions, ...list.actions(), ...office.actions],
+    instances: office.instance ? [...instances, office.instance] : instances,
+    moves: [],
     nodeProblems: problemsOf(input, context),
     dueInMs: list.dueInMs(),
   };

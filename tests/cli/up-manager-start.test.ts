@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { parseSettings } from '#core';
-import { managerRequest } from '../../cli/up/manager-start.ts';
+import { managerRequest } from '#core';
 
 const requestOf = (document: Record<string, unknown>, networkIp = '127.0.0.1') =>
   managerRequest(

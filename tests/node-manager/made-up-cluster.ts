@@ -201,6 +201,13 @@ export function applyAction(world: World, action: Action, breaks: (action: Actio
     case 'stop':
       change({ processes: node.processes.filter(item => item.processId !== action.processId) });
       return true;
+    case 'resign': {
+      const heir = [...world.nodes.values()]
+        .flatMap(found => found.processes)
+        .find(item => item.packageName === 'node-manager' && item.processId !== world.managerId);
+      world.managerId = heir?.processId ?? world.managerId;
+      return true;
+    }
     case 'start': {
       const state: ProcessState = 'Running';
       const started = processOf(action.node, action.settingsId, {
