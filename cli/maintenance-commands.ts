@@ -1,4 +1,4 @@
-/** The commands of maintenance: `nodes`, `restart`, `reconciliation`. Part of `program.ts`. */
+/** The commands of maintenance: `nodes`, `restart`, `explain`, `reconciliation`. Part of `program.ts`. */
 import type { Command } from 'commander';
 import type { Environment } from './environment.ts';
 
@@ -66,6 +66,15 @@ export function addMaintenanceCommands(
     await undrainNode(name, options, environment);
   });
 
+  sub(
+    program,
+    'explain <instance>',
+    'Say why the copies of an instance are where they are, and where the next one would go.',
+    'holdfast explain databases',
+  ).action(async (instanceId: string, options) => {
+    const { runExplain } = await import('./commands/explain.ts');
+    await runExplain(instanceId, options, environment);
+  });
   sub(
     program,
     'restart <instance>',

@@ -2,6 +2,7 @@
 import type {
   ApiEvent,
   DeploymentInfo,
+  InstanceExplanation,
   JobDetail,
   JobInfo,
   MasterHost,
@@ -133,6 +134,8 @@ export interface MasterClient {
   commandDeployment(id: string, command: 'promote' | 'pause' | 'resume' | 'abort'): Promise<DeploymentInfo>;
   /** What a sync would do now. */
   plan(): Promise<{ actions: PlanAction[] }>;
+  /** Why an instance's copies are where they are. */
+  explain(instanceId: string): Promise<InstanceExplanation>;
   sync(): Promise<SyncOutcome>;
   /** The run under way, with the state of each action. */
   syncStatus(): Promise<SyncStatus>;
@@ -233,6 +236,7 @@ export function createMasterClient(options: ConnectionOptions): MasterClient {
     deployment: id => json('GET', master('deployments', id)),
     commandDeployment: (id, command) => json('POST', master('deployments', id, command)),
     plan: () => json('GET', master('plan')),
+    explain: instanceId => json('GET', master('instances', instanceId, 'explain')),
     syncStatus: () => json('GET', master('sync')),
     sync: () => json('POST', master('sync'), { timeoutMs: syncTimeoutMs }),
     settings: () => settingsDocument(master('settings')),

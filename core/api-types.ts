@@ -236,6 +236,45 @@ export interface MasterInstance {
   deployment: MasterDeployment | null;
 }
 
+/** Why an instance's copies are where they are, and where the next one would go. */
+export interface InstanceExplanation {
+  instanceId: string;
+  packageName: string;
+  packageVersion: string | null;
+  revisionId: string | null;
+  slots: ExplainedSlot[];
+  /** In the order of the placement rule: the first one without an obstacle gets the next copy. */
+  nodes: ExplainedNode[];
+  problems: string[];
+}
+
+export interface ExplainedSlot {
+  slot: string;
+  copies: {
+    node: string;
+    version: string;
+    condition: 'healthy' | 'starting' | 'failing' | 'stopping';
+    decision: 'stays' | 'goes';
+    reason: string;
+  }[];
+  /** What the next sync starts for it. */
+  starts: { node: string; version: string | null; reason: string } | null;
+}
+
+export interface ExplainedNode {
+  node: string;
+  /** Why it cannot take the next copy, in words that follow its name; null: it can. */
+  obstacle: string | null;
+  /** The spread label's value there, and the copies in that group; null without a spread. */
+  group: { name: string; copies: number } | null;
+  copies: number;
+  copiesPerCapacity: number;
+  /** Weights and other processes per capacity. */
+  load: number;
+  /** Pielou's J' of the node's component types once it had the copy. */
+  evennessAfter: number;
+}
+
 export interface MasterStatus {
   clusterName: string;
   version: string;

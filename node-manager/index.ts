@@ -18,6 +18,7 @@ export {
   type PlacementRequest,
 } from './planning/placement.ts';
 export { createRanking } from './planning/ranking.ts';
+export { explain } from './planning/explain.ts';
 export { plan } from './planning/plan.ts';
 export type {
   Action,

@@ -4,6 +4,7 @@ import type { MasterPackage, MasterUpload, SyncOutcome } from '#client';
 import {
   HoldfastError,
   isoTime,
+  type InstanceExplanation,
   type ClusterAccess,
   type InstanceId,
   type MasterHost,
@@ -50,6 +51,8 @@ export interface MasterOperations {
   packages(): MasterPackage[];
   hosts(): MasterHost[];
   plan(): Promise<PlanAction[]>;
+  /** @throws HoldfastError HF_NOT_FOUND */
+  explain(instanceId: string): Promise<InstanceExplanation>;
   sync(): Promise<SyncOutcome>;
   progress(): SyncStatus;
   resources(query: {
@@ -185,6 +188,19 @@ export function createOperations(deps: OperationsDeps): MasterOperations {
     },
     hosts: () => masterHosts(observer.nodes()),
     plan: () => reconciler.dryRun(),
+    async explain(instanceId) {
+      requireSettings();
+      const explained = await reconciler.explain(instanceId);
+      if (explained) return explained;
+      throw new HoldfastError(
+        'HF_NOT_FOUND',
+        `there is no instance ${instanceId} whose copies are placed; there are: ${
+          instances()
+            .map(({ id }) => id)
+            .join(', ') || 'none'
+        }`,
+      );
+    },
     async sync() {
       deps.pause.assertRunning();
       return reconciler.sync('it was asked for');

@@ -45,6 +45,14 @@ function readRoutes(app: FastifyInstance, operations: MasterOperations): void {
   get('/packages', 'Packages known to the cluster', operations.packages);
   get('/hosts', 'Live host processes', operations.hosts);
   get('/sync', 'The run under way, with the state of each action', operations.progress);
+  app.get<{ Params: { id: string } }>(
+    `${root}/instances/:id/explain`,
+    {
+      config: read,
+      schema: { summary: 'Why its copies are where they are, and where the next one would go' },
+    },
+    ({ params }) => operations.explain(params.id),
+  );
   get('/plan', 'What a sync would do now', async () => ({ actions: await operations.plan() }));
 
   app.get<{ Querystring: { prefix?: string; limit: number; cursor?: string; instance?: string } }>(

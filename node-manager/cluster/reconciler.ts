@@ -9,6 +9,7 @@ import {
   HoldfastError,
   isoTime,
   type ApiEvent,
+  type InstanceExplanation,
   type Logger,
   type PlanAction,
   type SyncStatus,
@@ -17,10 +18,10 @@ import {
 import { nextFailure, pruneFailures } from '../planning/failures.ts';
 import type { Deployments, PlanFacts } from '../deployments/deployments.ts';
 import type { Action, Failure, Plan, PlanInput } from '../planning/model.ts';
+import { explain } from '../planning/explain.ts';
 import { plan } from '../planning/plan.ts';
 import type { MaintenanceNote } from '../maintenance/nodes.ts';
 import { earliest } from '../planning/rolling.ts';
-import type { JobDemands } from '../jobs/model.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import type { SettingsKeeper } from '../settings/settings-keeper.ts';
 import { apply, type ActionOutcome } from './apply.ts';
@@ -72,6 +73,8 @@ export interface Reconciler {
   sync(reason: string): Promise<SyncOutcome>;
   /** Looks and plans, but does nothing. */
   dryRun(): Promise<PlanAction[]>;
+  /** Looks, and says why an instance's copies are where they are; null: there is no such instance, or it is not placed. */
+  explain(instanceId: string): Promise<InstanceExplanation | null>;
   plan(): Plan | null;
   lastSync(): SyncOutcome | null;
   progress(): SyncStatus;
@@ -209,12 +212,19 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     );
   }
 
-  function makePlan(
-    rolloutsOf: (facts: PlanFacts) => PlanInput['rollouts'] = deployments.rollouts,
-    jobsOf: (facts: PlanFacts) => JobDemands = jobs.demands,
-  ): Plan | null {
+  function makePlan(): Plan | null {
     const facts = planFacts();
-    return (present = facts && plan({ ...facts, rollouts: rolloutsOf(facts), jobs: jobsOf(facts) }));
+    return (present =
+      facts && plan({ ...facts, rollouts: deployments.rollouts(facts), jobs: jobs.demands() }));
+  }
+
+  /** What a sync would plan from, with the decisions that it would take before. */
+  function preview(): PlanInput | null {
+    const facts = planFacts();
+    if (!facts) return null;
+    return options.leads()
+      ? { ...facts, rollouts: deployments.preview(facts), jobs: jobs.preview(facts) }
+      : { ...facts, rollouts: deployments.rollouts(facts), jobs: jobs.demands() };
   }
 
   /** Without those that are under way, and those that have to wait for them. A plan lists what is needed first. */
@@ -336,9 +346,14 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     sync,
     async dryRun() {
       await observe();
-      const rolloutsOf = options.leads() ? deployments.preview : deployments.rollouts;
-      const jobsOf = options.leads() ? jobs.preview : jobs.demands;
-      return (makePlan(rolloutsOf, jobsOf)?.actions ?? []).map(toPlanAction);
+      const input = preview();
+      present = input && plan(input);
+      return (present?.actions ?? []).map(toPlanAction);
+    },
+    async explain(instanceId) {
+      await observe();
+      const input = preview();
+      return input && explain(input, instanceId);
     },
     plan: () => present,
     lastSync: () => last,

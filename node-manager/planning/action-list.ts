@@ -14,6 +14,7 @@ export interface ActionList {
    * @returns the ids that a start has to wait for; none: it cannot be stopped now
    */
   stop(copy: Copy, reason: string, needs?: string[]): string[];
+  /** @returns the id of the action */
   start(wanted: {
     instance: DesiredInstance;
     target: DesiredRevision;
@@ -21,9 +22,11 @@ export interface ActionList {
     node: string;
     reason: string;
     needs: string[];
-  }): void;
+  }): string;
   /** The failure of an earlier attempt to start the slot, if one is remembered. */
   failureOf(target: DesiredRevision, slot: string): Failure | undefined;
+  /** How many there are so far. */
+  counts(): { stops: number; starts: number };
   /** Stops, then starts. */
   actions(): Action[];
 }
@@ -67,9 +70,10 @@ export function createActionList(input: Pick<PlanInput, 'failures' | 'nowMs'>): 
     },
     start({ instance, target, slot, node, reason, needs }) {
       const { settingsId, request } = target.start(slot);
+      const id = `start ${settingsId}`;
       starts.push({
         type: 'start',
-        id: `start ${settingsId}`,
+        id,
         node,
         reason,
         needs,
@@ -80,9 +84,11 @@ export function createActionList(input: Pick<PlanInput, 'failures' | 'nowMs'>): 
         request,
         deadlineMs: instance.settings.update.deadlineMs,
       });
+      return id;
     },
     failureOf: (target, slot) =>
       failures.size === 0 ? undefined : failures.get(`start ${target.start(slot).settingsId}`),
+    counts: () => ({ stops: stops.length, starts: starts.length }),
     actions: () => [...stops, ...starts],
   };
 }

@@ -33,20 +33,40 @@ export function copiesByInstance(
 ): Map<string, Copy[]> {
   const found = new Map<string, Copy[]>();
   for (const node of observed) {
-    const counts = node.state !== 'unknown' && graceLeftMs(node, nowMs, deadAfterMs) > 0;
-    for (const process of node.processes) {
-      if (process.state === 'Exited') continue;
-      const parsed = isManager(process) ? null : parseSettingsId(process.settingsId);
-      if (!parsed) onOther(node, process);
-      else if (counts) {
-        const copy = copyOf(node, process, parsed);
-        const copies = found.get(parsed.instanceId);
-        if (copies) copies.push(copy);
-        else found.set(parsed.instanceId, [copy]);
-      }
+    const { copies, others } = readProcesses(node);
+    for (const process of others) onOther(node, process);
+    if (node.state === 'unknown' || graceLeftMs(node, nowMs, deadAfterMs) === 0) continue;
+    for (const copy of copies) {
+      const present = found.get(copy.instanceId);
+      if (present) present.push(copy);
+      else found.set(copy.instanceId, [copy]);
     }
   }
   return found;
+}
+
+interface NodeProcesses {
+  reachable: boolean;
+  copies: Copy[];
+  others: ObservedProcess[];
+}
+
+/** A plan is made several times from the same look at a node. */
+const lastRead = new WeakMap<readonly ObservedProcess[], NodeProcesses>();
+
+function readProcesses(node: ObservedNode): NodeProcesses {
+  const reachable = node.state === 'ready';
+  const before = lastRead.get(node.processes);
+  if (before?.reachable === reachable) return before;
+  const read: NodeProcesses = { reachable, copies: [], others: [] };
+  for (const process of node.processes) {
+    if (process.state === 'Exited') continue;
+    const parsed = isManager(process) ? null : parseSettingsId(process.settingsId);
+    if (parsed) read.copies.push(copyOf(node, process, parsed));
+    else read.others.push(process);
+  }
+  lastRead.set(node.processes, read);
+  return read;
 }
 
 /** How long an unreachable node's copies still count; Infinity for one that answers. */

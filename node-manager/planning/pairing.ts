@@ -43,6 +43,7 @@ export function pairUp(
   const { nodes, request, rollout, nowMs } = context;
   const { instance, surplus, departing } = made;
   const { labels } = instance.settings.constraints;
+  const placeMatters = nodes.departures.size > 0 || Object.keys(labels).length > 0;
   const targetOf = chooseTargets(made, rollout);
   const slots = made.wanted.map((name): Slot => {
     const target = targetOf(name);
@@ -58,13 +59,15 @@ export function pairUp(
   return { instance, slots, surplus, departing, request };
 
   function whyLeaves(copy: Copy, name: string, target: DesiredRevision | null): Leaver | null {
+    const isTarget = target === null || (copy.generation === target.generation(name) && copy.slot === name);
+    if (isTarget && !placeMatters) return null;
     const departure = nodes.departures.get(copy.node);
     if (departure) return { copy, why: 'place', ...departure };
     const node = nodes.byName.get(copy.node);
     const missing = node ? missingLabel(labels, node.labels) : null;
     if (missing !== null) return { copy, why: 'place', reason: `${copy.node} ${missing}`, overdue: false };
-    if (target === null || (copy.slot === name && copy.generation === target.generation(name))) return null;
-    const version = target.packages.component.packageVersion;
+    if (isTarget) return null;
+    const version = target!.packages.component.packageVersion;
     const reason =
       copy.packageVersion === version
         ? 'its settings or its host package changed, or a restart was asked for'
@@ -101,7 +104,9 @@ export function pairUp(
       leavers.find(({ copy }) => stays === null || copy.condition === 'healthy' || !copy.reachable) ?? null;
     const keeps = goes !== null && (!settled || held(goes) || !goes.copy.reachable);
     leavers = leavers.filter(leaver => !keeps || leaver !== goes);
-    for (const { copy, reason } of leavers) surplus.push({ copy, reason });
+    for (const { copy, reason, why } of leavers) {
+      surplus.push({ copy, reason, ...(why === 'double' && settled ? { double: true } : {}) });
+    }
     if (keeps) count(goes.copy, stays === null);
     return { name, target, stays, goes: keeps ? goes : null };
   }

@@ -22,8 +22,8 @@ export interface PlacementNode {
   readonly leaving: Map<string, number>;
   /** Copies by package name. */
   readonly types: Map<string, number>;
-  /** Kept beside `types`, so that evenness costs no loop: kinds that occur, how many in all, and Σ c ln c. */
-  readonly variety: { kinds: number; total: number; sum: number };
+  /** What evenness is made of: kinds that occur, how many copies in all, and Σ c ln c. Null: to be counted again. */
+  variety: { kinds: number; total: number; sum: number } | null;
 }
 
 export interface PlacementRequest {
@@ -52,7 +52,7 @@ export function createPlacementNode(
     copies: new Map(),
     leaving: new Map(),
     types: new Map(),
-    variety: { kinds: 0, total: 0, sum: 0 },
+    variety: null,
   };
 }
 
@@ -209,7 +209,7 @@ export function loadOf(node: PlacementNode): number {
  * in its last digits on the order in which copies came, and what is placed must not.
  */
 export function evennessWith(node: PlacementNode, packageName: string): number {
-  const { kinds, total, sum } = node.variety;
+  const { kinds, total, sum } = (node.variety ??= varietyOf(node.types.values()));
   const count = node.types.get(packageName) ?? 0;
   return evenness(count === 0 ? kinds + 1 : kinds, total + 1, sum - xlnx(count) + xlnx(count + 1));
 }
@@ -227,12 +227,17 @@ function xlnx(count: number): number {
 function change(node: PlacementNode, { instanceId, packageName, weight }: PlacedCopy, by: 1 | -1): void {
   node.weight += by * weight;
   node.copies.set(instanceId, (node.copies.get(instanceId) ?? 0) + by);
-  const before = node.types.get(packageName) ?? 0;
-  const after = before + by;
-  node.types.set(packageName, after);
-  const { variety } = node;
-  variety.total += by;
-  variety.sum += xlnx(after) - xlnx(before);
-  if (before === 0) variety.kinds++;
-  if (after === 0) variety.kinds--;
+  node.types.set(packageName, (node.types.get(packageName) ?? 0) + by);
+  node.variety = null;
+}
+
+function varietyOf(counts: Iterable<number>): NonNullable<PlacementNode['variety']> {
+  const variety = { kinds: 0, total: 0, sum: 0 };
+  for (const count of counts) {
+    if (count === 0) continue;
+    variety.kinds++;
+    variety.total += count;
+    variety.sum += xlnx(count);
+  }
+  return variety;
 }

@@ -16,12 +16,25 @@ import { managerPackages, planManagers, type Manager } from './managers.ts';
 import type { Plan, PlanInput } from './model.ts';
 import { planNodes, type PlanNodes } from './nodes.ts';
 import { planPackages } from './packages.ts';
-import { pairUp } from './pairing.ts';
+import { pairUp, type Slots } from './pairing.ts';
 import { missingLabel, occupy, type PlacementRequest } from './placement.ts';
+import { planMoves } from './rebalance.ts';
 import { scaleDown } from './scale-down.ts';
 import { findHolders, order } from './slots.ts';
 
+/** A plan, and what it was made from. */
+export interface Deliberation {
+  plan: Plan;
+  slots: readonly Slots[];
+  context: PlanContext;
+}
+
 export function plan(input: PlanInput): Plan {
+  return deliberate(input).plan;
+}
+
+/** After it, the nodes' figures count what the plan is about to start, and no more what it is about to stop. */
+export function deliberate(input: PlanInput): Deliberation {
   const { nowMs, deadAfterMs } = input;
   const all = desiredInstances(input);
   // Jobs are not kept running: `jobs/` says when they run.
@@ -59,17 +72,20 @@ export function plan(input: PlanInput): Plan {
   }
   const jobs = jobsOf(all, copies);
   occupyForJobs(jobs, context);
-  const services = slotsOf(desired, copies, context).map(made => planInstance(made, context));
+  const slots = slotsOf(desired, copies, context);
+  const services = slots.map(made => planInstance(made, context));
   const instances = [...services, ...jobs.map(job => planJob(job, context))];
   const office = planManagers(input, { nodes, packages, managers, wanted });
   list.due(office.dueInMs);
-  return {
+  const moves = office.actions.length > 0 ? [] : planMoves(slots, context);
+  const made: Plan = {
     actions: [...packages.actions, ...list.actions(), ...office.actions],
     instances: office.instance ? [...instances, office.instance] : instances,
-    moves: [],
+    moves,
     nodeProblems: problemsOf(input, context),
     dueInMs: list.dueInMs(),
   };
+  return { plan: made, slots, context };
 }
 
 function jobsOf(all: readonly DesiredInstance[], copies: ReadonlyMap<string, Copy[]>): PlannedJob[] {

@@ -110,6 +110,7 @@ function make(
   };
   const template = startRequest(instance, packages, sessionTtlMs);
   const bytes = [component.sha256, publisher?.sha256 ?? null, restart];
+  let shared: ReturnType<typeof ofSlot> | null = null;
   const made = new Map<number | undefined, { generation: string; request: StartProcessRequest }>();
   return {
     revision: {
@@ -120,13 +121,17 @@ function make(
     },
     revisionId: hash([template, instance.ports, bytes]),
     packages,
-    generation: slot => ofSlot(slot).generation,
+    generation: slot => (instance.ports.length === 0 ? common().generation : ofSlot(slot).generation),
     start(slot) {
       const { generation, request } = ofSlot(slot);
       const settingsId = `${instance.id}/${slot}/${generation}`;
       return { settingsId, request: { settingsId, ...request } };
     },
   };
+
+  function common() {
+    return (shared ??= ofSlot(''));
+  }
 
   /** Slots differ only by their port, so the hash is made once for all slots without one. */
   function ofSlot(slot: string): { generation: string; request: StartProcessRequest } {

@@ -29,6 +29,6 @@ export function earliest(times: readonly (number | null)[]): number | null {
   return known.length === 0 ? null : Math.min(...known);
 }
 
-function healthyForMs(copy: Copy, nowMs: number): number {
+export function healthyForMs(copy: Copy, nowMs: number): number {
   return copy.process.healthySinceMs === null ? 0 : nowMs - copy.process.healthySinceMs;
 }

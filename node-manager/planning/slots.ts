@@ -8,13 +8,20 @@ import type { Copy } from './copies.ts';
 import type { DesiredInstance } from './desired.ts';
 import { isAvailable } from './rolling.ts';
 
+export interface Surplus {
+  copy: Copy;
+  reason: string;
+  /** Its slot has another copy that is available: the end of a move. */
+  double?: true;
+}
+
 export interface Holders {
   instance: DesiredInstance;
   /** Slots that shall have a copy, in order. */
   wanted: string[];
   /** The copies of each slot, the best first; a slot without any is not in it. */
   holders: Map<string, Copy[]>;
-  surplus: { copy: Copy; reason: string }[];
+  surplus: Surplus[];
   /** Those of `perNode` on nodes that copies leave. */
   departing: Copy[];
 }
@@ -111,8 +118,15 @@ export function isCurrent(instance: DesiredInstance, slot: string, copy: Copy): 
   );
 }
 
+/** Up to six digits, without leading zeros. By hand: it is asked of every copy. */
 function isNumber(slot: string): boolean {
-  return /^(?:0|[1-9][0-9]{0,5})$/.test(slot);
+  const { length } = slot;
+  if (length === 0 || length > 6 || (length > 1 && slot.startsWith('0'))) return false;
+  for (let index = 0; index < length; index++) {
+    const code = slot.charCodeAt(index);
+    if (code < 48 || code > 57) return false;
+  }
+  return true;
 }
 
 export function order(a: string, b: string): number {

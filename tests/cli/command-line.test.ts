@@ -47,6 +47,7 @@ describe('the command line', function () {
       'bootstrap',
       'deploy',
       'deployments',
+      'explain',
       'jobs',
       'key',
       'logs',

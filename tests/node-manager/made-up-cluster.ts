@@ -16,6 +16,7 @@ import {
   type ObservedNode,
   type ObservedProcess,
   type Plan,
+  type PlanInput,
   type Rollout,
 } from '#node-manager';
 import { HoldfastError } from '#core';
@@ -152,9 +153,13 @@ export function worldOf(settings: ClusterSettings, catalog: CatalogEntry[], node
   };
 }
 
-export function planOf(world: World): Plan {
+export function inputOf(world: World): PlanInput {
   const now = new Date(1_800_000_000_000 + world.nowMs).toISOString();
-  return plan({ ...world, now, observed: [...world.nodes.values()] });
+  return { ...world, now, observed: [...world.nodes.values()] };
+}
+
+export function planOf(world: World): Plan {
+  return plan(inputOf(world));
 }
 
 /** The settingsId that a slot shall have. */
@@ -220,8 +225,6 @@ export function applyAction(world: World, action: Action, breaks: (action: Actio
       change({ processes: [...node.processes, started] });
       return true;
     }
-    case 'resign':
-      return true;
   }
 }
 
