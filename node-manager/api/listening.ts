@@ -1,4 +1,5 @@
 /** Where the master API listens, and how it ends. */
+import type { AddressInfo } from 'node:net';
 import type { Api } from '#http-api';
 import { HoldfastError, type System } from '#core';
 import type { ManagerSettings } from '../manager-settings.ts';
@@ -13,13 +14,18 @@ export async function closeApi(api: Api, system: System): Promise<void> {
   await ended;
 }
 
-/** @throws HoldfastError HF_PORT_IN_USE */
+/**
+ * Resolves to what it was told to listen on: for every address of the machine fastify names the loopback one, which nobody else reaches.
+ * @throws HoldfastError HF_PORT_IN_USE
+ */
 export async function listen(
   api: Api,
   { host, port }: Pick<ManagerSettings, 'host' | 'port'>,
 ): Promise<string> {
   try {
-    return await api.listen({ host, port });
+    await api.listen({ host, port });
+    const { port: taken } = api.server.address() as AddressInfo;
+    return `http://${host.includes(':') ? `[${host}]` : host}:${taken}`;
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code !== 'EADDRINUSE') throw cause;

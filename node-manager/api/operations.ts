@@ -170,7 +170,7 @@ export function createOperations(deps: OperationsDeps): MasterOperations {
     uploadBytesMax: deps.uploadBytesMax,
     assertLeading() {
       if (deps.leads()) return;
-      const leader = deps.leader();
+      const leader = deps.leader()?.address ? deps.leader() : null;
       throw new HoldfastError(
         'HF_NOT_LEADER',
         leader ? `the leading node manager is at ${leader.address}` : 'no node manager leads at the moment',

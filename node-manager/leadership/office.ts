@@ -137,8 +137,13 @@ export function createOffice(options: {
       }
       return { ...identity, fence: actingFence as Fence };
     },
-    // The note of one that does not lead any more is of no use to anybody.
-    leader: () => (noted?.processId === leadership.holder() ? noted : null),
+    leader() {
+      // The note of one that does not lead any more is of no use to anybody.
+      if (noted?.processId !== leadership.holder()) return null;
+      // When it was written the first settings, which say where its node is, may not have been there yet.
+      const member = membership.members().find(({ processId: one }) => one === noted?.processId);
+      return { ...noted, address: member?.address ?? noted.address };
+    },
     managers() {
       const leader = leads() ? processId : leadership.holder();
       return membership.members().map(member => ({ ...member, leads: member.processId === leader }));
