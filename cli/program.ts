@@ -100,6 +100,7 @@ export async function runProgram(words: readonly string[], environment: Environm
     add('deploy <zip>', 'Upload a package to the cluster and wait until it runs.', [
       'holdfast deploy my-component-0.1.0.zip --instances 2 --route /hello',
       'holdfast deploy my-component-0.2.0.zip',
+      'holdfast deploy nightly-0.1.0.zip --cron "0 3 * * *"',
       'holdfast deploy my-component-0.3.0.zip --canary 1 --promote-after 10m',
     ]),
   )
@@ -107,6 +108,11 @@ export async function runProgram(words: readonly string[], environment: Environm
       '--instances <n>',
       'run it with this many copies, or "perNode": adds or changes the instance in the settings',
     )
+    .option(
+      '--cron <expression>',
+      'make it a job that runs by this cron expression (5 fields, or 6 with seconds)',
+    )
+    .option('--once', 'make it a job that runs once')
     .option('--id <id>', 'id of that instance (default: the name of the package)')
     .option('--route <prefix>', 'path prefix that the router sends to it')
     .option('--canary <n>', 'change so many copies first, and the others after a promotion')

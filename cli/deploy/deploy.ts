@@ -9,10 +9,12 @@ import { jsonLine, size } from '../output.ts';
 import type { Environment } from '../environment.ts';
 import { parseDuration } from './duration.ts';
 import { endedDeployments, follow, parseTimeout } from './follow.ts';
-import { instancesOf, suggestion, withInstance, type DesiredInstance } from './settings-edit.ts';
+import { instancesOf, jobsOf, suggestion, withInstance, type DesiredInstance } from './settings-edit.ts';
 
 export interface DeployOptions extends ConnectOptions {
   instances?: string;
+  once?: boolean;
+  cron?: string;
   id?: string;
   route?: string;
   canary?: string;
@@ -28,7 +30,8 @@ export async function runDeploy(
 ): Promise<void> {
   const timeoutMs = parseTimeout(options.timeout);
   const instances = options.instances === undefined ? null : parseInstances(options.instances);
-  if (instances === null && (options.id !== undefined || options.route !== undefined)) {
+  const job = jobOf(options);
+  if (instances === null && (options.route !== undefined || (options.id !== undefined && job === null))) {
     throw new HoldfastError('HF_USAGE', '--id and --route need --instances');
   }
   if (options.route !== undefined && !options.route.startsWith('/')) {
@@ -53,9 +56,13 @@ export async function runDeploy(
   }
   stderr.write(upload.created ? 'uploaded\n' : 'the cluster had it already\n');
 
-  const desired = desiredOf(manifest, options, instances ?? 1);
-  if (instances !== null) await declareInstance(master, desired);
-  const using = instancesOf((await master.settings()).text, packageName);
+  const desired = { ...desiredOf(manifest, options, instances ?? 1), ...(job ? { job } : {}) };
+  if (instances !== null || job !== null) await declareInstance(master, desired);
+  const { text } = await master.settings();
+  const all = instancesOf(text, packageName);
+  // Jobs run when they are due: there is nothing to wait for.
+  const jobs = jobsOf(text, all);
+  const using = all.filter(id => !jobs.includes(id));
   if (using.length > 0) {
     const reached = await follow(master, {
       instanceIds: using,
@@ -68,6 +75,15 @@ export async function runDeploy(
     });
     if ('promote' in reached) reportCanaries(reached.promote);
     else report(reached.status, { using, packageName, packageVersion });
+    return;
+  }
+  if (jobs.length > 0) {
+    const next = jobs.map(
+      id => `${id} runs ${packageName} ${packageVersion} when it is due; see: holdfast jobs show ${id}\n`,
+    );
+    stdout.write(
+      options.json ? jsonLine({ packageName, packageVersion, instances: [], jobs }) : next.join(''),
+    );
     return;
   }
   stdout.write(
@@ -119,6 +135,19 @@ function desiredOf(
     instances,
     route: options.route ?? null,
   };
+}
+
+/** @throws HoldfastError HF_USAGE */
+function jobOf({ once, cron, instances, route }: DeployOptions): { cron?: string } | null {
+  if (!once && cron === undefined) return null;
+  if (once && cron !== undefined) throw new HoldfastError('HF_USAGE', 'choose one of --once and --cron');
+  if (instances !== undefined || route !== undefined) {
+    throw new HoldfastError(
+      'HF_USAGE',
+      'a job has neither --instances nor --route: it runs one at a time, and serves nothing',
+    );
+  }
+  return cron === undefined ? {} : { cron };
 }
 
 /** Changes the settings through the master, guarded by their ETag; when somebody else was faster, again on theirs. */

@@ -10,6 +10,8 @@ export interface DesiredInstance {
   packageVersion: string;
   instances: number | 'perNode';
   route: string | null;
+  /** Makes it a job; an empty one runs once. Left out: it is none, or stays the one that it is. */
+  job?: { cron?: string };
 }
 
 /** Ids of the instances that use a package. */
@@ -19,13 +21,20 @@ export function instancesOf(text: string, packageName: string): string[] {
     .map(instance => instance.id);
 }
 
+/** Which of the instances run to completion. */
+export function jobsOf(text: string, instanceIds: readonly string[]): string[] {
+  return (read(text).componentInstances ?? [])
+    .filter(({ id, job }) => job !== undefined && instanceIds.includes(id))
+    .map(({ id }) => id);
+}
+
 /**
  * Adds the instance, or changes how many copies of which version it has; likewise its route.
  * @throws HoldfastError HF_USAGE when the id or the route belongs to something else
  */
 export function withInstance(text: string, desired: DesiredInstance): string {
   const document = read(text);
-  const { id, packageName, packageVersion, instances } = desired;
+  const { id, packageName, packageVersion, instances, job } = desired;
   const position = (document.componentInstances ?? []).findIndex(instance => instance.id === id);
   let edited = text;
   if (position === -1) {
@@ -33,7 +42,7 @@ export function withInstance(text: string, desired: DesiredInstance): string {
       id,
       packageName,
       packageVersion,
-      instances,
+      ...(job ? { job } : { instances }),
     } satisfies Instance);
   } else {
     const existing = document.componentInstances![position]!;
@@ -44,7 +53,9 @@ export function withInstance(text: string, desired: DesiredInstance): string {
       );
     }
     edited = set(edited, ['componentInstances', position, 'packageVersion'], packageVersion);
-    edited = set(edited, ['componentInstances', position, 'instances'], instances);
+    if (!job) edited = set(edited, ['componentInstances', position, 'instances'], instances);
+    else if (!existing.job) edited = set(edited, ['componentInstances', position, 'job'], job);
+    else edited = set(edited, ['componentInstances', position, 'job', 'cron'], job.cron);
   }
   return desired.route === null ? edited : withRoute(edited, document, desired.route, id);
 }

@@ -45,8 +45,7 @@ export async function runNewComponent(
       `Its code is ${name}/${entryName(template)}. Next:`,
       '',
       `  ${program} pack ${name}`,
-      `  ${program} deploy ${name}-0.1.0.zip${options.job ? '' : ` --instances 2 --route /${name}`}`,
-      ...(options.job ? ['', `Then declare the job in the settings, as ${name}/README.md says.`] : []),
+      `  ${program} deploy ${name}-0.1.0.zip${options.job ? ' --cron "*/5 * * * *"' : ` --instances 2 --route /${name}`}`,
       '',
     ].join('\n'),
   );

@@ -215,21 +215,12 @@ function deployJob(name: string): string {
 
 \`\`\`sh
 holdfast pack ${name}
-holdfast deploy ${name}-${firstVersion}.zip
-\`\`\`
-
-${whereHoldfastIs}
-Then add the job to \`componentInstances\` of the cluster's settings; without \`cron\` it runs once:
-
-\`\`\`json
-{ "id": "${name}", "packageName": "${name}", "job": { "cron": "*/5 * * * *" } }
-\`\`\`
-
-\`\`\`sh
+holdfast deploy ${name}-${firstVersion}.zip --cron "*/5 * * * *"
 holdfast jobs run ${name} --wait
 holdfast jobs show ${name}
 \`\`\`
-`;
+
+${whereHoldfastIs}`;
 }
 
 const whereHoldfastIs = `\`holdfast\` is \`bin/holdfast\` in Holdfast's folder. \`deploy\` finds the cluster by the nearest \`.holdfast/\` folder upward; from

@@ -7,7 +7,7 @@ import {
   type MasterStatus,
 } from '#core';
 import { judgeRoll } from '../../cli/deploy/roll.ts';
-import { instancesOf, withInstance } from '../../cli/deploy/settings-edit.ts';
+import { instancesOf, jobsOf, withInstance } from '../../cli/deploy/settings-edit.ts';
 
 const text = `{
   // the demo
@@ -71,6 +71,21 @@ describe('the settings after a deployment', () => {
     assert.equal(greeters!.packageVersion, '0.1.0');
     assert.throws(() => withInstance(text, { ...desired, id: 'greeters' }), { code: 'HF_USAGE' });
     assert.throws(() => withInstance(text, { ...desired, route: '/hi' }), { code: 'HF_USAGE' });
+  });
+});
+
+describe('the settings after a job was deployed', () => {
+  const jobOf = (text: string) =>
+    parseSettings(text).settings.componentInstances.find(({ id }) => id === 'report')?.job;
+  const job = { ...desired, id: 'report', packageName: 'report', route: null };
+
+  it('hold the job, with the times that were asked for last', () => {
+    const hourly = withInstance(text, { ...job, job: { cron: '0 * * * *' } });
+    assert.equal(jobOf(hourly)?.cron, '0 * * * *');
+    assert.deepEqual(jobsOf(hourly, ['report', 'greeters']), ['report']);
+    const daily = withInstance(hourly, { ...job, job: { cron: '0 3 * * *' } });
+    assert.equal(jobOf(daily)?.cron, '0 3 * * *');
+    assert.equal(jobOf(withInstance(daily, { ...job, job: {} }))?.cron, null);
   });
 });
 
