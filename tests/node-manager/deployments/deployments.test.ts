@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { isDeepStrictEqual } from 'node:util';
 import { afterEach, describe, it } from 'mocha';
 import { HoldfastError, type DeploymentInfo } from '#core';
 import type { MasterClient } from '#client';
@@ -63,9 +64,8 @@ describe('deployments of a running manager', function () {
   };
   const versions = async (client: MasterClient, wanted: Record<string, number>) =>
     until(
-      () => client.instances(),
-      instances =>
-        JSON.stringify(instances.find(item => item.id === 'one')?.versions) === JSON.stringify(wanted),
+      async () => (await client.instances()).find(item => item.id === 'one')?.versions ?? {},
+      seen => isDeepStrictEqual(seen, wanted),
     );
 
   it('records who changed what, tells every state, and counts the outcomes', async () => {
@@ -227,6 +227,114 @@ describe('deployments of a running manager', function () {
       () => client.deployments({ instance: 'one' }),
       ([newest]) => newest?.state === 'succeeded' && newest.to.hostVersion === '1.0.0',
     );
+  });
+
+  describe('with an operator', () => {
+    it('makes some copies canaries, keeps both versions serving, and goes on when promoted', async () => {
+      const client = await clusterWith([app()]);
+      await latest(client, { state: 'succeeded' });
+      await put(client, '1.1.0', { canary: 1 });
+      const canary = await latest(client, { state: 'canary', to: '1.1.0' });
+      assert.deepEqual(canary.canary, {
+        instances: 1,
+        promoteAfterMs: null,
+        promotedAt: null,
+        promotedBy: null,
+      });
+      await versions(client, { '1.0.0': 2, '1.1.0': 1 });
+      const [one] = await until(
+        () => client.instances(),
+        ([seen]) => seen?.deployment?.progress?.available === 1,
+      );
+      assert.equal(one!.deployment!.state, 'canary');
+      const lost = cluster.nodes.find(node => node.processes.some(item => item.packageVersion === '1.0.0'))!;
+      lost.crash(lost.processes.find(item => item.packageVersion === '1.0.0')!.processId);
+      await client.sync();
+      await versions(client, { '1.0.0': 2, '1.1.0': 1 });
+      assert.deepEqual((await client.plan()).actions, []);
+      const promoted = await client.commandDeployment(canary.id, 'promote');
+      assert.match(promoted.canary!.promotedBy!, /^api/);
+      await latest(client, { state: 'succeeded', to: '1.1.0' });
+      await versions(client, { '1.1.0': 3 });
+      assert.equal((await client.commandDeployment(canary.id, 'promote')).state, 'succeeded');
+    });
+
+    it('promotes by itself after a while, and takes a failing canary back', async () => {
+      const update = { ...soon, strategy: 'canary', canary: { instances: 1, promoteAfterMs: 300 } };
+      const client = await clusterWith([app({ update })]);
+      await latest(client, { state: 'succeeded' });
+      await put(client, '1.1.0');
+      const done = await latest(client, { state: 'succeeded', to: '1.1.0' });
+      assert.equal(done.canary!.promotedBy, 'timer');
+      isBroken('1.2.0');
+      await put(client, '1.2.0');
+      await latest(client, { state: 'rolled-back', to: '1.2.0' });
+      await versions(client, { '1.1.0': 3 });
+    });
+
+    it('pauses, resumes and aborts', async () => {
+      const client = await clusterWith([app()]);
+      await latest(client, { state: 'succeeded' });
+      const held = new Set<() => void>();
+      for (const node of cluster.nodes) {
+        node.onStart = (_name, request) =>
+          request.version === '1.1.0' ? new Promise<void>(resolve => held.add(resolve)) : undefined;
+      }
+      await put(client, '1.1.0');
+      const { id } = await latest(client, { state: 'rolling', to: '1.1.0' });
+      await until(
+        () => held.size,
+        size => size > 0,
+      );
+      assert.equal((await client.commandDeployment(id, 'pause')).state, 'paused');
+      for (const node of cluster.nodes) node.onStart = () => {};
+      for (const release of held) release();
+      await until(
+        () => client.plan(),
+        ({ actions }) => actions.length === 0,
+      );
+      const mixed = (await client.instances())[0]!.versions;
+      assert.ok((mixed['1.0.0'] ?? 0) >= 2, JSON.stringify(mixed));
+      await client.commandDeployment(id, 'resume');
+      await latest(client, { state: 'succeeded', to: '1.1.0' });
+      await put(client, '1.2.0', { canary: 1 });
+      const second = await latest(client, { state: 'canary', to: '1.2.0' });
+      const { text } = await client.settings();
+      assert.match(text, /1\.2\.0/);
+      assert.equal((await client.commandDeployment(second.id, 'abort')).state, 'rolling-back');
+      const ended = await latest(client, { state: 'aborted', to: '1.2.0' });
+      assert.match(ended.reason!, /^aborted by api/);
+      await versions(client, { '1.1.0': 3 });
+      assert.match((await client.settings()).text, /"packageVersion": ?"1\.1\.0"/);
+      await assert.rejects(client.commandDeployment(second.id, 'resume'), { code: 'HF_WRONG_STATE' });
+    });
+
+    it('halts without autoRollback, says so, and goes back when told', async () => {
+      const client = await clusterWith([app({ update: { ...soon, autoRollback: false } })]);
+      await latest(client, { state: 'succeeded' });
+      isBroken('1.1.0');
+      await put(client, '1.1.0');
+      const halted = await latest(client, { state: 'paused', to: '1.1.0' });
+      assert.match(halted.reason!, /^halted: .*it is broken/);
+      await versions(client, { '1.0.0': 3 });
+      await client.commandDeployment(halted.id, 'abort');
+      await latest(client, { state: 'aborted', to: '1.1.0' });
+      await versions(client, { '1.0.0': 3 });
+    });
+
+    it('records a restart', async () => {
+      const client = await clusterWith([app()]);
+      await latest(client, { state: 'succeeded' });
+      const before = new Set(cluster.nodes.flatMap(node => node.processes.map(item => item.processId)));
+      await client.restart('one');
+      const [restarted] = await until(
+        () => client.deployments({ instance: 'one' }),
+        ([newest]) => newest?.changes[0] === 'a restart was asked for' && newest.state === 'succeeded',
+      );
+      assert.equal(restarted!.from!.packageVersion, '1.0.0');
+      const after = cluster.nodes.flatMap(node => node.processes.map(item => item.processId));
+      assert.ok(after.every(id => !before.has(id)));
+    });
   });
 
   describe('distribution of packages', () => {
