@@ -139,6 +139,9 @@ export function createDeployments(options: {
       declared: new Set(desiredInstances(facts).map(instance => instance.settings.id)),
       entries: entriesOf(current),
       by: current.updatedBy,
+      pinsHost: facts.settings.nodePackages.some(
+        ({ name }) => name === facts.settings.componentHostPackageName,
+      ),
       nowMs: facts.nowMs,
       now: facts.now,
     };

@@ -39,6 +39,8 @@ export interface StepFacts {
   entries: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   /** Who changed the settings last. */
   by: string;
+  /** Whether the settings say which version of the host package it is, or leave it to the newest. */
+  pinsHost: boolean;
   /** Monotonic. */
   nowMs: number;
   /** ISO 8601. */
@@ -125,7 +127,12 @@ export function step(state: DeploymentsState, watches: Watches, facts: StepFacts
     const canary = good === null ? null : (asked ?? (update.strategy === 'canary' ? update.canary : null));
     const state = canary ? 'canary' : 'rolling';
     const unpinned = facts.entries[instanceId]?.packageVersion === undefined;
-    const newVersion = good !== null && good.revision.packageVersion !== target.revision.packageVersion;
+    const [was, becomes] = [good?.revision, target.revision];
+    // Nobody edited the settings: the newest version became another one.
+    const byUpload =
+      was !== undefined &&
+      ((unpinned && was.packageVersion !== becomes.packageVersion) ||
+        (!facts.pinsHost && was.hostVersion !== becomes.hostVersion));
     const record: DeploymentRecord = {
       id: `${instanceId}-${++count}`,
       instanceId,
@@ -133,7 +140,7 @@ export function step(state: DeploymentsState, watches: Watches, facts: StepFacts
       from: good && shortly(good),
       to: shortly(target),
       changes: good ? changesInWords(good, target) : ['its first revision'],
-      by: unpinned && newVersion ? 'upload' : facts.by,
+      by: byUpload ? 'upload' : facts.by,
       strategy: state,
       canary: canary && {
         instances: canary.instances,

@@ -17,11 +17,13 @@ export interface LedgerView {
 }
 
 /**
+ * @param start what a copy does when it is started, in JavaScript with `context` at hand
+ *
  * Its files lie in `settings.directory` (one that several machines share, say), else in the data directory.
- * In the query: `delayMs` waits before anything is done, `alarmMs` sets an alarm, `call` is a JSON list of `[instance, key]`: the first
+ * In the query: `delayMs` waits before anything is done, `chunks` answers with so many numbered lines, one each 100 ms, `alarmMs` sets an alarm, `call` is a JSON list of `[instance, key]`: the first
  * is called with the rest of the list, and its answer passed on as it is. An alarm appends `alarm by <processId>`.
  */
-export function ledgerPackage(version = '1.0.0'): Buffer {
+export function ledgerPackage(version = '1.0.0', { start = '' }: { start?: string } = {}): Buffer {
   return makePackage(
     {
       packageName: 'ledger',
@@ -34,9 +36,22 @@ export function ledgerPackage(version = '1.0.0'): Buffer {
       'content/index.js': `
         import { appendFileSync, existsSync, readFileSync } from 'node:fs';
         import { join } from 'node:path';
+        import { ReadableStream } from 'node:stream/web';
+        function lines(count) {
+          let sent = 0;
+          return new ReadableStream({
+            async pull(controller) {
+              await new Promise(resolve => setTimeout(resolve, 100));
+              controller.enqueue(new TextEncoder().encode(++sent + '\\n'));
+              if (sent === count) controller.close();
+            },
+          });
+        }
         export default function create(context) {
           return {
-            async start() {},
+            async start() {
+              ${start}
+            },
             async stop() {},
             async openResource(resource) {
               const file = join(context.settings.directory ?? context.dataDirectory, encodeURIComponent(resource.key));
@@ -50,6 +65,7 @@ export function ledgerPackage(version = '1.0.0'): Buffer {
                 async fetch(request) {
                   const query = Object.fromEntries(new URL(request.url).searchParams);
                   if (query.delayMs) await new Promise(resolve => setTimeout(resolve, Number(query.delayMs)));
+                  if (query.chunks) return new Response(lines(Number(query.chunks)));
                   const [hop, ...further] = JSON.parse(query.call ?? '[]');
                   const body = request.method === 'POST' ? await request.text() : null;
                   if (hop) {

@@ -113,6 +113,7 @@ export function factsOf(world: MadeUpInstance, progress = [progressOf(world)]): 
     declared: new Set(['api']),
     entries: { api: { id: 'api', packageName: 'app', packageVersion: world.wanted } },
     by: 'somebody',
+    pinsHost: true,
     nowMs: world.nowMs,
     now: new Date(world.nowMs).toISOString(),
   };
