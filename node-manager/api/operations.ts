@@ -163,7 +163,12 @@ export function createOperations(deps: OperationsDeps): MasterOperations {
 
   function instances(): MasterInstance[] {
     const planned = reconciler.plan()?.instances ?? [];
-    return planned.map(instance => ({ ...instance, deployment: deployments.activeOf(instance.id) }));
+    return planned.map(instance => {
+      const deployment = deployments.activeOf(instance.id);
+      const isNews = deployment?.state === 'paused' || deployment?.state === 'rolling-back';
+      const told = isNews ? [`deployment ${deployment.id} is ${deployment.state}: ${deployment.reason}`] : [];
+      return { ...instance, problems: [...instance.problems, ...told], deployment };
+    });
   }
 
   return {

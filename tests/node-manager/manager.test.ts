@@ -245,9 +245,13 @@ describe('node manager', function () {
         () => client.instances(),
         instances => instances[0]!.problems.some(problem => problem.includes('halted')),
       );
-      assert.deepEqual(halted!.versions, { '1.0.0': 3 });
       assert.ok(halted!.problems.some(problem => problem.includes('it is broken')));
+      await until(
+        () => client.instances(),
+        instances => instances[0]!.versions['1.0.0'] === 3 && instances[0]!.live === 3,
+      );
       for (const node of cluster.nodes) node.onStart = () => {};
+      await client.commandDeployment(halted!.deployment!.id, 'resume');
       await until(
         () => client.instances(),
         instances => instances[0]!.running === 3 && instances[0]!.problems.length === 0,
