@@ -243,7 +243,7 @@ describe('node manager', function () {
       await client.uploadPackage(zipOf('app', '2.0.0'), { makeCurrent: true });
       const [halted] = await until(
         () => client.instances(),
-        instances => instances[0]!.problems.some(problem => problem.includes('halted')),
+        instances => instances[0]!.deployment?.state === 'paused',
       );
       assert.ok(halted!.problems.some(problem => problem.includes('it is broken')));
       await until(
