@@ -14,7 +14,7 @@
  *   rolling-back ── all copies are back ──▶ rolled-back, or aborted when an operator asked
  *
  * What must hold: one active deployment for each instance; a revision that was rolled back is not begun again unless the settings
- * ask for it again; `good` is only a revision that all copies ran in good health; what goes back goes to `good`.
+ * ask for it again; `good` is a revision that all copies ran in good health (the first one: that some did); what goes back goes to `good`.
  */
 import type { InstanceProgress } from '../planning/progress.ts';
 import { earliest } from '../planning/rolling.ts';
@@ -178,7 +178,9 @@ export function step(state: DeploymentsState, watches: Watches, facts: StepFacts
     // Something else is wanted now. What was on its way back is not needed back any more.
     if (state === 'rolling-back') end(active, active.endsAs, active.record.reason);
     else end(active, 'superseded', 'the settings changed again');
-    return begin(track, target, progress);
+    // A first revision that serves already is worth going back to, though it was not there everywhere yet.
+    const isUsable = track.good === null && progress.serving > 0;
+    return begin(isUsable ? becomesGood(track, active.target) : track, target, progress);
   }
 
   function goOn(track: Track, active: ActiveDeployment, target: Target, progress: InstanceProgress): Track {

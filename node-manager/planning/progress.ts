@@ -32,6 +32,8 @@ export interface InstanceProgress {
   updated: number;
   available: number;
   outdated: number;
+  /** Copies of other revisions that are well. */
+  serving: number;
   failures: CopyFailure[];
 }
 
@@ -64,9 +66,11 @@ function progress(
   const slots = new Map<string, { available: boolean }>();
   const outdated = new Set<string>();
   const failures: CopyFailure[] = [];
+  let serving = 0;
   for (const copy of copies) {
     if (copy.settingsId !== instance.start(copy.slot).settingsId) {
       outdated.add(copy.slot);
+      if (isAvailable(copy, false, update, input.nowMs)) serving += 1;
       continue;
     }
     const available = isAvailable(copy, true, update, input.nowMs);
@@ -93,6 +97,7 @@ function progress(
     updated: updated.length,
     available: updated.filter(slot => slot.available).length,
     outdated: outdated.size,
+    serving,
     failures,
   };
 }

@@ -87,6 +87,7 @@ export function progressOf(world: MadeUpInstance): InstanceProgress {
     updated: world.copies.filter(of).length,
     available: world.copies.filter(copy => of(copy) && copy.available).length,
     outdated: world.copies.filter(copy => !of(copy) && copy.revisionId !== '').length,
+    serving: world.copies.filter(copy => !of(copy) && copy.available).length,
     failures: [
       ...world.copies
         .filter(copy => of(copy) && !copy.available)

@@ -37,10 +37,10 @@ describe('progress of an instance', () => {
       'node-2': [processOf('node-2', idOf('1'), { healthySinceMs: 900 }), processOf('node-2', idOf('0'))],
       'node-3': [processOf('node-3', 'one/2/0123456789ab')],
     });
-    const { desired: copies, updated, available, outdated, failures } = progress;
+    const { desired: copies, updated, available, outdated, serving, failures } = progress;
     assert.deepEqual(
-      { copies, updated, available, outdated },
-      { copies: 3, updated: 2, available: 1, outdated: 1 },
+      { copies, updated, available, outdated, serving },
+      { copies: 3, updated: 2, available: 1, outdated: 1, serving: 1 },
     );
     assert.deepEqual(failures, []);
     assert.equal(progress.revisionId, desired!.revisionId);

@@ -210,6 +210,19 @@ describe('the machine of deployments', function () {
     assert.ok(world.copies.every(copy => copy.revisionId === '1.0.0'));
   });
 
+  it('goes back to a first revision that serves, though it is not complete', () => {
+    const world = madeUp(3);
+    stepOnce(world);
+    planOnce(world);
+    planOnce(world);
+    world.copies[2]!.available = false;
+    world.bad.add('1.1.0');
+    world.wanted = '1.1.0';
+    settle(world);
+    assert.deepEqual(outcomes(world), ['1.0.0 superseded', '1.1.0 rolled-back']);
+    assert.ok(world.copies.every(copy => copy.revisionId === '1.0.0' && copy.available));
+  });
+
   it('counts an edit that undoes the change as going back', () => {
     const world = madeUp(3);
     settle(world);
