@@ -294,7 +294,12 @@ export interface MasterStatus {
     actions: number;
     failed: { action: string; message: string }[];
   } | null;
+  /** Mean of the nodes that answer. */
   evenness: number;
+  /** What no placement that is fair to every node exceeds, with the same copies. */
+  evennessBest: number;
+  /** `evenness` / `evennessBest`, at most 1. */
+  evennessScore: number;
   nodes: MasterNode[];
   instances: MasterInstance[];
   routes: { pathPrefix: string; componentInstanceId: string }[];

@@ -4,7 +4,8 @@
  */
 export { createNodeManager, type ManagerContext, type NodeManager } from './manager.ts';
 export type { ManagerSettings } from './manager-settings.ts';
-export { pielou, shannon } from './planning/evenness.ts';
+export { clusterEvenness, createEvennessWatch } from './evenness/evenness.ts';
+export { pielou, shannon } from './evenness/pielou.ts';
 export {
   createPlacementNode,
   evennessWith,

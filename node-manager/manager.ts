@@ -26,9 +26,10 @@ import { createObserver } from './cluster/observer.ts';
 import { createPackageCatalog } from './cluster/package-catalog.ts';
 import { createReconciler } from './cluster/reconciler.ts';
 import { createDeployments } from './deployments/deployments.ts';
-import { createDistribution, type PackagesNote } from './deployments/distribution.ts';
+import { createDistribution, versionsIn, type PackagesNote } from './deployments/distribution.ts';
 import { NO_DEPLOYMENTS, type DeploymentsState } from './deployments/model.ts';
 import { createVersionChange } from './deployments/version-change.ts';
+import { createEvennessWatch } from './evenness/evenness.ts';
 import { createJobs } from './jobs/jobs.ts';
 import { createKeyOperations } from './keys/key-operations.ts';
 import { createRebalancer } from './keys/rebalancer.ts';
@@ -70,6 +71,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
   const onEvent = (event: ApiEvent) => {
     metrics.onEvent(event);
     events.send(event);
+    if (event.type === 'sync') evenness.tell();
   };
   const ownAddress = () => advertisedUri(uri, context.nodeName, settings.current()?.settings ?? null);
   const office = createOffice({
@@ -171,6 +173,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     names: () => observer.nodes().map(node => node.name),
     onEvent,
   });
+  const evenness = createEvennessWatch({ system, settings, observer, maintenance, onEvent });
   const pause = createPause({ system, note: paused, onEvent });
   const jobs = createJobs({
     notes,
@@ -189,11 +192,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     observer,
     catalog,
     restarts: restarts.current,
-    everywhere: () =>
-      Object.entries(packages.current()).map(([packageName, { packageVersion }]) => ({
-        packageName,
-        packageVersion,
-      })),
+    everywhere: () => versionsIn(packages.current()),
     deployments,
     maintenance: maintenance.current,
     async refreshNotes() {
@@ -300,6 +299,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     versions: createVersionChange({ settings, catalog, deployments, restarts: restarts.current }),
     keys,
     maintenance,
+    evenness,
     pause,
     events,
     restarts,

@@ -42,7 +42,7 @@ export function describeStatus(
 ): string {
   const leader = status.leader ? `led by ${status.leader.nodeName}` : 'without a leader';
   const parts = [
-    `Cluster ${status.clusterName}, ${leader}`,
+    `Cluster ${status.clusterName}, ${leader}; evenness ${status.evenness.toFixed(3)}, ${Math.round(status.evennessScore * 100)} % of the best`,
     table([
       ['NODE', 'STATE', 'PROCESSES', 'COORDINATION', 'URI'],
       ...status.nodes.map(node => [

@@ -46,6 +46,16 @@ export function createMetrics(): ManagerMetrics {
     help: 'Mean of the evenness of the nodes that answer, 0 to 1.',
     registers,
   });
+  const evennessBest = new Gauge({
+    name: 'holdfast_cluster_evenness_best',
+    help: 'What no placement that is fair to every node exceeds, 0 to 1.',
+    registers,
+  });
+  const evennessScore = new Gauge({
+    name: 'holdfast_cluster_evenness_score',
+    help: 'Evenness of the cluster by the best, 0 to 1.',
+    registers,
+  });
   const nodeEvenness = new Gauge({
     name: 'holdfast_node_evenness',
     help: "Pielou's J' of the component types on a node, 0 to 1.",
@@ -131,6 +141,8 @@ export function createMetrics(): ManagerMetrics {
     text(status, jobs) {
       leading.set(Number(status.isLeader));
       clusterEvenness.set(status.evenness);
+      evennessBest.set(status.evennessBest);
+      evennessScore.set(status.evennessScore);
       refused.set(Number(status.settingsError !== null));
       managers.set(status.managers.length);
       paused.set(Number(status.reconciliationPaused !== null));

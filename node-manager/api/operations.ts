@@ -16,6 +16,7 @@ import {
   type SyncStatus,
   type System,
 } from '#core';
+import type { EvennessWatch } from '../evenness/evenness.ts';
 import type { LeaderNote, Note, RestartsNote } from '../cluster/notes.ts';
 import type { Observer } from '../cluster/observer.ts';
 import type { PackageCatalog } from '../cluster/package-catalog.ts';
@@ -32,14 +33,7 @@ import type { KeyOperations } from '../keys/key-operations.ts';
 import type { NodeMaintenances } from '../maintenance/nodes.ts';
 import type { Pause } from '../maintenance/pause.ts';
 import type { EventStream } from './event-stream.ts';
-import {
-  clusterEvenness,
-  masterHosts,
-  masterNodes,
-  masterPackages,
-  resourceInfo,
-  routerUris,
-} from './status.ts';
+import { masterHosts, masterNodes, masterPackages, resourceInfo, routerUris } from './status.ts';
 
 export interface MasterOperations {
   readonly uploadBytesMax: number;
@@ -98,6 +92,7 @@ export interface OperationsDeps {
   versions: VersionChange;
   keys: KeyOperations;
   maintenance: NodeMaintenances;
+  evenness: Pick<EvennessWatch, 'current'>;
   pause: Pause;
   events: EventStream;
   restarts: Note<RestartsNote>;
@@ -131,7 +126,6 @@ export function createOperations(deps: OperationsDeps): MasterOperations {
 
   function status(): MasterStatus {
     const current = settings.current();
-    const shown = nodes();
     const last = reconciler.lastSync();
     const leader = deps.leader();
     return {
@@ -150,8 +144,8 @@ export function createOperations(deps: OperationsDeps): MasterOperations {
       settingsError: settings.error(),
       warnings: [...settings.warnings(), ...catalog.warnings()],
       lastSync: last && { ...last, actions: last.actions.length },
-      evenness: clusterEvenness(shown),
-      nodes: shown,
+      ...deps.evenness.current(),
+      nodes: nodes(),
       instances: instances(),
       routes: (current?.settings.routes ?? []).map(({ pathPrefix, componentInstanceId }) => ({
         pathPrefix,

@@ -3,9 +3,9 @@ import type { MasterPackage } from '#client';
 import type { ClusterSettings, MasterHost, MasterNode, ResourceInfo, Claim } from '#core';
 import type { ObservedNodeFacts } from '../cluster/node-facts.ts';
 import type { KnownPackage } from '../cluster/package-catalog.ts';
+import { nodeEvenness } from '../evenness/evenness.ts';
 import { copiesLeft, isEmpty, type MaintenanceNote } from '../maintenance/nodes.ts';
 import { desiredInstances, ROUTER_PACKAGE, effectiveInstances } from '../planning/desired.ts';
-import { pielou } from '../planning/evenness.ts';
 import type { Plan } from '../planning/model.ts';
 
 /** The port that a router listens on unless its settings say otherwise. */
@@ -40,25 +40,9 @@ export function masterNodes(
       drained: maintenance[node.name]?.state === 'draining' && isEmpty(node),
       pressure: [...node.pressure],
       flapping: node.flapping,
-      evenness: nodeEvenness(node),
+      evenness: nodeEvenness(node.processes),
     };
   });
-}
-
-/** Pielou's J' of the component types that run on a node. */
-function nodeEvenness(node: ObservedNodeFacts): number {
-  const types = new Map<string, number>();
-  for (const { component, state } of node.processes) {
-    if (component && state !== 'Exited')
-      types.set(component.packageName, (types.get(component.packageName) ?? 0) + 1);
-  }
-  return pielou(types.values());
-}
-
-/** The mean over nodes that answer; 1 if there is none. */
-export function clusterEvenness(nodes: readonly MasterNode[]): number {
-  const ready = nodes.filter(node => node.state === 'ready');
-  return ready.length === 0 ? 1 : ready.reduce((sum, node) => sum + node.evenness, 0) / ready.length;
 }
 
 export function masterHosts(observed: readonly ObservedNodeFacts[]): MasterHost[] {

@@ -22,6 +22,10 @@ export type PackagesNote = Readonly<
   Record<string, { packageVersion: string; sha256: string; at: string; by: string }>
 >;
 
+export function versionsIn(note: PackagesNote): { packageName: string; packageVersion: string }[] {
+  return Object.entries(note).map(([packageName, { packageVersion }]) => ({ packageName, packageVersion }));
+}
+
 type Stored = Pick<MasterUpload, 'created' | 'package' | 'nodes'>;
 
 export interface Distribution {

@@ -50,7 +50,7 @@ describe('node manager', function () {
     assert.equal(status.isLeader, true);
     assert.deepEqual(status.instances[0]!.versions, { '1.0.0': 3 });
     assert.deepEqual(status.instances[0]!.nodes, ['node-1', 'node-2', 'node-3']);
-    assert.equal(status.evenness, 1);
+    for (const key of ['evenness', 'evennessBest', 'evennessScore'] as const) assert.equal(status[key], 1);
     for (const node of cluster.nodes) {
       for (const mark of node.marks) if (mark !== undefined) assert.match(mark, /^test:[a-z0-9]{16}:[0-9]+$/);
     }
@@ -384,6 +384,8 @@ describe('node manager', function () {
     assert.ok('/api/master/settings' in openapi.paths);
     const metrics = await (await fetch(`${client.uri}/metrics`, { headers })).text();
     assert.match(metrics, /holdfast_nodes\{state="ready"\}/);
+    assert.match(metrics, /^holdfast_cluster_evenness_best 1$/m);
+    assert.match(metrics, /^holdfast_cluster_evenness_score 1$/m);
     assert.equal((await fetch(`${client.uri}/api/master`)).status, 401);
   });
 });
