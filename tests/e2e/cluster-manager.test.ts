@@ -255,7 +255,7 @@ describe('four machines and two node managers', function () {
       (await readFile(join(shared, 'ticks'), 'utf8').catch(() => ''))
         .split('\n')
         .slice(0, -1)
-        .map(line => JSON.parse(line) as { node: string; fence: string; runId: string });
+        .map(line => JSON.parse(line) as { node: string; fence: string; runId: string; attempt: number });
     const some = await until('it ran', async () => ((await lines()).length >= 2 ? lines() : null), 60_000);
     const leader = (await cluster.leader())!;
     // Not the leader's own: that is another step.
@@ -271,7 +271,12 @@ describe('four machines and two node managers', function () {
     for (const [index, { fence }] of all.entries()) {
       if (index > 0) assert(BigInt(fence) > BigInt(all[index - 1]!.fence), JSON.stringify(all));
     }
-    assert.equal(new Set(all.map(({ runId }) => runId)).size, all.length, 'no run twice');
+    // What the lost node did and could not tell is tried again, as another attempt.
+    assert.equal(
+      new Set(all.map(({ runId, attempt }) => `${runId} ${attempt}`)).size,
+      all.length,
+      JSON.stringify(all),
+    );
     await cluster.editSettings(document => {
       document.componentInstances = document.componentInstances.filter(({ id }) => id !== 'ticks');
     });
@@ -358,9 +363,9 @@ function tickPackage(): Buffer {
     export default context => ({
       async start() {},
       async stop() {},
-      async run({ runId, fence, assertCurrent }) {
+      async run({ runId, attempt, fence, assertCurrent }) {
         assertCurrent();
-        appendFileSync(context.settings.file, JSON.stringify({ node: context.nodeName, fence: String(fence), runId }) + '\\n');
+        appendFileSync(context.settings.file, JSON.stringify({ node: context.nodeName, fence: String(fence), runId, attempt }) + '\\n');
       },
     });`,
   );
