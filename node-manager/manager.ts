@@ -231,6 +231,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     settings,
     locks,
     note: packages,
+    returns: deployments.returns,
     restarts: restarts.current,
     request: reason => reconciler.request(reason),
     onEvent,

@@ -19,7 +19,7 @@ import type { PlanInput, Rollout } from '../planning/model.ts';
 import { progressOf, type InstanceProgress } from '../planning/progress.ts';
 import type { CurrentSettings, SettingsKeeper } from '../settings/settings-keeper.ts';
 import { applyCommand, askForCanaries, type DeploymentCommand } from './commands.ts';
-import type { CanaryRequest, DeploymentRecord, DeploymentsState, Watches } from './model.ts';
+import type { CanaryRequest, DeploymentRecord, DeploymentsState, Track, Watches } from './model.ts';
 import { restoredSettings } from './restore.ts';
 import { rolloutsOf } from './rollouts.ts';
 import { step, type Restore, type StepFacts, type StepOutcome } from './step.ts';
@@ -45,6 +45,8 @@ export interface Deployments {
   askForCanaries(instanceIds: readonly string[], version: string, canary: CanaryRequest): Promise<void>;
   /** The deployment of the instance that has not ended. */
   activeOf(instanceId: string): MasterDeployment | null;
+  /** Packages that must stay as long as a deployment may go back to them. */
+  returns(): { deploymentId: string; packageName: string; packageVersion: string }[];
   state(): DeploymentsState;
 }
 
@@ -258,6 +260,20 @@ export function createDeployments(options: {
       const { id, state, to, canary, progress: counts, reason } = infoOf(record);
       return { id, state, packageVersion: to.packageVersion, reason, canary, progress: counts };
     },
+    returns: () => Object.values(note.current().instances).flatMap(returnsOf),
     state: note.current,
   };
+}
+
+function returnsOf({ active, good }: Track) {
+  if (!active || !good) return [];
+  const deploymentId = active.record.id;
+  const { instance, packageVersion, publisherVersion } = good.revision;
+  const publisher = instance.messagePublisher?.packageName;
+  return [
+    { deploymentId, packageName: instance.packageName, packageVersion },
+    ...(publisher !== undefined && publisherVersion !== null
+      ? [{ deploymentId, packageName: publisher, packageVersion: publisherVersion }]
+      : []),
+  ];
 }

@@ -50,6 +50,8 @@ export function createDistribution(options: {
   locks: Locks;
   note: Note<PackagesNote>;
   restarts: () => Readonly<Record<string, string>>;
+  /** What deployments under way may have to go back to. */
+  returns: () => readonly { deploymentId: string; packageName: string; packageVersion: string }[];
   request: (reason: string) => void;
   onEvent: (event: ApiEvent) => void;
 }): Distribution {
@@ -219,9 +221,13 @@ export function createDistribution(options: {
       .map(() => 'the settings');
     const host = resolvePackage(catalog.entries(), now.componentHostPackageName, null).found;
     const isHost = matches(host?.packageName, host?.packageVersion) ? ['every host'] : [];
+    const returns = options
+      .returns()
+      .filter(used => matches(used.packageName, used.packageVersion))
+      .map(({ deploymentId }) => `the deployment ${deploymentId}, which may go back to it`);
     const managed = versionsOf(catalog.entries(), MANAGER_PACKAGE)[0];
     const isManager = matches(managed?.packageName, managed?.packageVersion) ? ['the node manager'] : [];
-    return [...new Set([...instances, ...lists, ...isHost, ...isManager])];
+    return [...new Set([...instances, ...returns, ...lists, ...isHost, ...isManager])];
   }
 
   function requireSettings(): CurrentSettings {

@@ -301,6 +301,10 @@ describe('deployments of a running manager', function () {
       const second = await latest(client, { state: 'canary', to: '1.2.0' });
       const { text } = await client.settings();
       assert.match(text, /1\.2\.0/);
+      await assert.rejects(client.removePackage('app', { version: '1.1.0' }), {
+        code: 'HF_PACKAGE_IN_USE',
+        message: /may go back to it/,
+      });
       assert.equal((await client.commandDeployment(second.id, 'abort')).state, 'rolling-back');
       const ended = await latest(client, { state: 'aborted', to: '1.2.0' });
       assert.match(ended.reason!, /^aborted by api/);
