@@ -89,14 +89,14 @@ export function deliberate(input: PlanInput): Deliberation {
 }
 
 function jobsOf(all: readonly DesiredInstance[], copies: ReadonlyMap<string, Copy[]>): PlannedJob[] {
+  const jobs = all.filter(instance => instance.settings.job !== null);
+  if (jobs.length === 0) return [];
   const conflicts = conflictsOf(all);
-  return all
-    .filter(instance => instance.settings.job !== null)
-    .map(instance => ({
-      instance,
-      request: requestOf(instance, conflicts),
-      copies: copies.get(instance.settings.id) ?? [],
-    }));
+  return jobs.map(instance => ({
+    instance,
+    request: requestOf(instance, conflicts),
+    copies: copies.get(instance.settings.id) ?? [],
+  }));
 }
 
 /** Which copy holds which slot, and how full the nodes are, for all instances before any is planned. */
