@@ -42,7 +42,12 @@ export async function backupRoutes(app: FastifyInstance, operations: MasterOpera
       withUpload(request, reply, async zip => {
         operations.assertLeading();
         const { withNodes } = request.query;
-        return operations.backups.restore(zip, { withNodes, by: actorOf(request, 'restore') });
+        return operations.backups.restore(zip, {
+          withNodes,
+          by: actorOf(request, 'restore'),
+          // 102: clients give up when they hear nothing for minutes.
+          stillAtWork: () => reply.raw.writeProcessing(),
+        });
       }),
   );
 }

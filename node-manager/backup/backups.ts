@@ -4,17 +4,22 @@ import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { RestoreOutcome } from '#client';
-import { HoldfastError, isoTime, makeFolder, type Logger } from '#core';
+import { HoldfastError, isoTime, makeFolder, type ApiEvent, type Logger } from '#core';
 import { archiveLimits } from '#package-manager';
 import { makeBackup, type BackupSources } from './backup.ts';
 import { openBackup } from './opened-backup.ts';
 import { restoreBackup, type RestoreDeps, type RestoreOptions } from './restore.ts';
 
+/** `stillAtWork` is called at every step, and at least every half minute: it may take longer than clients wait for the head of an answer. */
+export type RestoreRequest = Omit<RestoreOptions, 'sha256'> & { stillAtWork: () => void };
+
+const stillAtWorkMs = 30_000;
+
 export interface Backups {
   /** The ZIP, and how to call it. It is broken off when something cannot be read: what came before is no backup. */
   backup(): { name: string; zip: Readable };
   /** @throws HoldfastError see `restoreBackup`; HF_UNAVAILABLE while another one is under way */
-  restore(zip: Readable, options: Omit<RestoreOptions, 'sha256'>): Promise<RestoreOutcome>;
+  restore(zip: Readable, options: RestoreRequest): Promise<RestoreOutcome>;
 }
 
 export function createBackups(
@@ -23,20 +28,36 @@ export function createBackups(
   const { directory, log } = options;
   let underWay = false;
 
-  async function restore(zip: Readable, asked: Omit<RestoreOptions, 'sha256'>): Promise<RestoreOutcome> {
+  async function restore(zip: Readable, asked: RestoreRequest): Promise<RestoreOutcome> {
     await makeFolder(directory);
     const path = join(directory, `${options.system.random.id(12)}.zip`);
     try {
       const sha256 = await receive(zip, path);
-      const backup = await openBackup(path);
+      const cancel = options.system.timers.every(stillAtWorkMs, asked.stillAtWork);
       try {
-        log.info({ sha256, by: asked.by, ...backup.manifest.counts }, 'restoring a backup');
-        return await restoreBackup(options, backup, { ...asked, sha256 });
+        return await restoreFrom(path, { ...asked, sha256 });
       } finally {
-        await backup.close();
+        cancel();
       }
     } finally {
       await rm(path, { force: true });
+    }
+  }
+
+  async function restoreFrom(
+    path: string,
+    asked: RestoreRequest & { sha256: string },
+  ): Promise<RestoreOutcome> {
+    const backup = await openBackup(path);
+    const onEvent = (event: ApiEvent) => {
+      asked.stillAtWork();
+      options.onEvent(event);
+    };
+    try {
+      log.info({ sha256: asked.sha256, by: asked.by, ...backup.manifest.counts }, 'restoring a backup');
+      return await restoreBackup({ ...options, onEvent }, backup, asked);
+    } finally {
+      await backup.close();
     }
   }
 

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { readdir, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { request, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { createMasterClient } from '#client';
 import type { InstanceId, KeyRecord, NodeName, ProcessId, ResourceKey } from '#core';
@@ -135,6 +137,19 @@ describe('backup and restore', function () {
       ]),
     );
     assert.deepEqual(await readdir(join(to.directory, 'data', 'restore')), [], 'no file is left');
+  });
+
+  it('says that it is still at work, for clients that do not wait for ever', async () => {
+    const { hostname, port } = new URL(target.client.uri);
+    const headers = { authorization: `Bearer ${secret}`, 'content-type': 'application/zip' };
+    const sent = request({ hostname, port, path: '/api/master/restore', method: 'POST', headers });
+    const heard: number[] = [];
+    sent.on('information', ({ statusCode }) => heard.push(statusCode));
+    sent.end(await readFile(file));
+    const [response] = (await once(sent, 'response')) as [IncomingMessage];
+    response.resume();
+    assert.equal(response.statusCode, 200);
+    assert(heard.length >= 4 && heard.every(status => status === 102), heard.join());
   });
 
   it('takes over what jobs have done, and what their hosts say was begun', async () => {
