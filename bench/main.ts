@@ -14,11 +14,26 @@ import { failover } from './scenarios/failover.ts';
 import { lookup } from './scenarios/lookup.ts';
 import { memory } from './scenarios/memory.ts';
 import { move } from './scenarios/move.ts';
+import { placement } from './scenarios/placement.ts';
+import { planScale } from './scenarios/plan-scale.ts';
 import { renewals } from './scenarios/renewals.ts';
 import { start } from './scenarios/start.ts';
 import { vanish } from './scenarios/vanish.ts';
 
-const scenarios = [start, deploy, failover, vanish, move, claims, renewals, lookup, memory, agentsScenario];
+const scenarios = [
+  start,
+  deploy,
+  failover,
+  vanish,
+  move,
+  claims,
+  renewals,
+  lookup,
+  memory,
+  agentsScenario,
+  planScale,
+  placement,
+];
 const { values, positionals } = parseArgs({
   options: { runs: { type: 'string', default: '5' } },
   allowPositionals: true,

@@ -2,7 +2,19 @@
 
 export interface Figure {
   name: string;
-  unit: 'ms' | 'MiB' | 'µs' | 'ns' | 'bytes' | '1/s' | '% of a core' | 'keys' | 'requests';
+  unit:
+    | 'ms'
+    | 'MiB'
+    | 'µs'
+    | 'ns'
+    | 'bytes'
+    | '1/s'
+    | '% of a core'
+    | 'keys'
+    | 'requests'
+    | 'copies'
+    | '% of the best'
+    | '% of the mean';
   samples: number[];
   /** The same thing done by something that people use or could write instead; measured in turn with ours. */
   peer: { name: string; samples: number[] } | null;
