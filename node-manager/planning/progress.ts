@@ -44,7 +44,7 @@ const crashesMax = 3;
 export function progressOf(
   input: Pick<
     PlanInput,
-    'settings' | 'catalog' | 'restarts' | 'observed' | 'failures' | 'nowMs' | 'deadAfterMs'
+    'settings' | 'catalog' | 'restarts' | 'maintenance' | 'observed' | 'failures' | 'nowMs' | 'deadAfterMs'
   >,
 ): InstanceProgress[] {
   const copies = copiesByInstance(input.observed, input.nowMs, input.deadAfterMs);
@@ -59,7 +59,7 @@ export function progressOf(
 function progress(
   instance: DesiredInstance & { revision: Revision; revisionId: string },
   copies: readonly Copy[],
-  input: Pick<PlanInput, 'settings' | 'failures' | 'nowMs'>,
+  input: Pick<PlanInput, 'settings' | 'maintenance' | 'failures' | 'nowMs'>,
 ): InstanceProgress {
   const { settings, revision, revisionId } = instance;
   const { update, restart } = settings;
@@ -91,7 +91,10 @@ function progress(
     desired:
       settings.instances === 'perNode'
         ? input.settings.nodeServers.filter(
-            node => missingLabel(settings.constraints.labels, node.labels) === null,
+            node =>
+              missingLabel(settings.constraints.labels, node.labels) === null &&
+              // One that is drained has no slot any more.
+              input.maintenance[node.networkName]?.state !== 'draining',
           ).length
         : settings.instances,
     updated: updated.length,

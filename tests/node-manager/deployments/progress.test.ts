@@ -16,6 +16,7 @@ function seen(
     settings,
     catalog,
     restarts: {},
+    maintenance: {},
     observed: settings.nodeServers.map(({ networkName }) =>
       nodeOf(
         networkName,
@@ -105,5 +106,23 @@ describe('progress of an instance', () => {
       { suspect: 'node-1' },
     );
     assert.deepEqual([progress.updated, progress.available, progress.failures.length], [1, 0, 0]);
+  });
+
+  it('wants no copy of "perNode" on a node that is drained', () => {
+    const each = clusterOf(['node-1', 'node-2', 'node-3'], [instance('one', { instances: 'perNode' })]);
+    const [progress] = progressOf({
+      settings: each,
+      catalog,
+      restarts: {},
+      maintenance: {
+        'node-2': { state: 'draining', since: '', by: 'ada', reason: null, deadlineAt: null },
+        'node-3': { state: 'cordoned', since: '', by: 'ada', reason: null, deadlineAt: null },
+      },
+      observed: [],
+      failures: new Map(),
+      nowMs: 1_000,
+      deadAfterMs: 15_000,
+    });
+    assert.equal(progress!.desired, 2);
   });
 });
