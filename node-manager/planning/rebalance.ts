@@ -53,9 +53,10 @@ export function planMoves(all: readonly Slots[], context: PlanContext): string[]
         slots.some(
           ({ stays, goes }) =>
             stays !== null &&
-            goes === null &&
-            stays.condition !== 'failing' &&
-            !isAvailable(stays, true, instance.settings.update, input.nowMs),
+            (goes === null
+              ? stays.condition !== 'failing' &&
+                !isAvailable(stays, true, instance.settings.update, input.nowMs)
+              : goes.why !== 'double'),
         ),
       )
     );

@@ -208,6 +208,20 @@ describe('moves for evenness', () => {
     }
   });
 
+  it('waits while another instance is replaced, also between two steps', () => {
+    const slow = instance('two', { instances: 1, update: { healthyAfterMs: 5_000 } });
+    const made = world([instance('one', { instances: 4, ...quick }), slow], { one: [4, 0], two: [0, 1] }, 2);
+    converge({ ...made, movesLeft: 0 });
+    made.nowMs += 10_000;
+    made.restarts = { two: 'again' };
+    applyPlan(made, planOf(made).actions);
+    const { actions, moves } = planOf(made);
+    assert.deepEqual([actions, moves], [[], []]);
+    made.nowMs += 5_000;
+    converge(made);
+    assert.deepEqual(copiesByNode(made, 'one'), { a: 2, b: 2 });
+  });
+
   it('moves nothing against labels, anti-affinity, closed nodes and ports', () => {
     const kept: [string, Parameters<typeof instance>[1], (made: World) => void][] = [
       [
