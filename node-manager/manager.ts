@@ -33,7 +33,7 @@ import { createEvennessWatch } from './evenness/evenness.ts';
 import { createJobs } from './jobs/jobs.ts';
 import { createKeyOperations } from './keys/key-operations.ts';
 import { createRebalancer } from './keys/rebalancer.ts';
-import { advertisedUri } from './leadership/address.ts';
+import { addressWarnings, advertisedUri } from './leadership/address.ts';
 import { createLocks } from './leadership/locks.ts';
 import { createOffice } from './leadership/office.ts';
 import { createOutlook } from './leadership/outlook.ts';
@@ -100,6 +100,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     if (started) reconciler.request('a restart was asked for');
   });
   const paused = notes.open<PauseNote>('reconciliation', notPaused, () => {
+    deployments.rest();
     if (started) reconciler.request('reconciliation was paused or resumed');
   });
   const maintained = notes.open<MaintenanceNote>('maintenance', {}, () => {
@@ -307,6 +308,7 @@ export function createNodeManager(context: ManagerContext, system: System): Node
     leads,
     leader: office.leader,
     managers: office.managers,
+    warnings: () => addressWarnings(uri, context.nodeName, settings.current()?.settings ?? null),
   });
 
   function onSettings(): void {

@@ -42,7 +42,7 @@ export function describeStatus(
 ): string {
   const leader = status.leader ? `led by ${status.leader.nodeName}` : 'without a leader';
   const parts = [
-    `Cluster ${status.clusterName}, ${leader}; evenness ${status.evenness.toFixed(3)}, ${Math.round(status.evennessScore * 100)} % of the best`,
+    `Cluster ${status.clusterName}, ${leader}${describeStandbys(status)}; evenness ${status.evenness.toFixed(3)}, ${Math.round(status.evennessScore * 100)} % of the best`,
     table([
       ['NODE', 'STATE', 'PROCESSES', 'COORDINATION', 'URI'],
       ...status.nodes.map(node => [
@@ -101,6 +101,11 @@ export function describeStatus(
   const problems = [...problemsOf(status), ...storeProblems(stores)];
   if (problems.length > 0) parts.push(`Problems\n${problems.map(problem => `  ${problem}`).join('\n')}`);
   return parts.join('\n\n');
+}
+
+function describeStandbys({ managers, leader }: MasterStatus): string {
+  const others = managers.filter(({ processId }) => processId !== leader?.processId);
+  return others.length === 0 ? '' : `; standing by: ${others.map(({ nodeName }) => nodeName).join(', ')}`;
 }
 
 function describeStore(seen: NodeCoordination | null): string {

@@ -100,6 +100,8 @@ export interface OperationsDeps {
   /** Null while nobody leads, as far as is known. */
   leader: () => LeaderNote | null;
   managers: () => MasterStatus['managers'];
+  /** Of this manager itself. */
+  warnings: () => string[];
 }
 
 export function createOperations(deps: OperationsDeps): MasterOperations {
@@ -142,7 +144,7 @@ export function createOperations(deps: OperationsDeps): MasterOperations {
       },
       reconciliationPaused: deps.pause.current(),
       settingsError: settings.error(),
-      warnings: [...settings.warnings(), ...catalog.warnings()],
+      warnings: [...settings.warnings(), ...catalog.warnings(), ...deps.warnings()],
       lastSync: last && { ...last, actions: last.actions.length },
       ...deps.evenness.current(),
       nodes: nodes(),

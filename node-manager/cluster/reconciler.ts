@@ -42,7 +42,7 @@ export interface ReconcilerOptions {
   /** Packages that belong on every node. */
   everywhere: () => NonNullable<PlanInput['everywhere']>;
   /** Says what may change of each instance. */
-  deployments: Pick<Deployments, 'advance' | 'rollouts' | 'preview' | 'dueInMs'>;
+  deployments: Pick<Deployments, 'advance' | 'rest' | 'rollouts' | 'preview' | 'dueInMs'>;
   maintenance: () => MaintenanceNote;
   /** Reads the notes anew, and writes back what the store has forgotten. */
   refreshNotes: () => Promise<void>;
@@ -360,6 +360,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     progress: () => ({ running: shownRun, actions: progress.actions() }),
     begin() {
       failures.clear();
+      deployments.rest();
       graceEndsMs = now() + options.startupGraceMs;
     },
     async stop() {

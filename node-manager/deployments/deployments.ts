@@ -30,6 +30,8 @@ export type PlanFacts = Omit<PlanInput, 'rollouts' | 'jobs'>;
 export interface Deployments {
   /** Decides and does what is due; only for a leader. Never rejects: what could not be written is decided again. */
   advance(facts: PlanFacts): Promise<void>;
+  /** Nothing is decided at present: this time counts for no deadline. */
+  rest(): void;
   /** What a plan may change now. */
   rollouts(facts: PlanFacts): Record<string, Rollout>;
   /** What it might change after an `advance`. */
@@ -223,6 +225,7 @@ export function createDeployments(options: {
 
   return {
     advance,
+    rest: () => void (watches = {}),
     rollouts: facts => rolloutsOf(note.current(), wanted(facts)),
     preview(facts) {
       const current = settings.current();

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import {
+  addressWarnings,
   advertisedUri,
   nextAttemptMs,
   step,
@@ -86,6 +87,16 @@ describe('the address of a manager', () => {
     assert.equal(advertisedUri('http://127.0.0.1:7777', 'a', settings), 'http://127.0.0.1:7777');
     assert.equal(advertisedUri('http://0.0.0.0:7777', 'a', settings), 'http://10.0.0.4:7777');
     assert.equal(advertisedUri('http://[::]:7777', 'b', settings), 'http://[fd00::4]:7777');
+  });
+
+  it('is warned of where other machines would not reach one of several managers', () => {
+    const warn = (managers: number, listening: string, networkName = 'a') =>
+      addressWarnings(listening, networkName, { ...(settings as object), managers } as never).length;
+    assert.equal(warn(2, 'http://127.0.0.1:7777'), 1);
+    assert.equal(warn(1, 'http://127.0.0.1:7777'), 0);
+    assert.equal(warn(2, 'http://10.0.0.4:7777'), 0);
+    assert.equal(warn(2, 'http://0.0.0.0:7777'), 0);
+    assert.equal(warn(2, 'http://127.0.0.1:7777', 'c'), 0);
   });
 
   it('is not known before it listens, and while the settings do not say where its node is', () => {

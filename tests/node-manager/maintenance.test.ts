@@ -1,7 +1,7 @@
 /** What operators say of nodes and of reconciliation: it holds, whoever leads, and changes nothing that holds already. */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import type { MasterStatus } from '#core';
+import { createSystem, type MasterStatus } from '#core';
 import { cordoned, countMoves, drained, movesLeft } from '#node-manager';
 import { zipOf } from './fake-node.ts';
 import { copyCounts, createCluster, secret, until, type Cluster } from './running-manager.ts';
@@ -69,10 +69,13 @@ describe('maintenance of nodes', () => {
     async function clusterWith(nodeCount: number, instances: number): Promise<void> {
       const one = { id: 'one', packageName: 'app', instances };
       cluster = await createCluster(nodeCount, { componentInstances: [one] as never });
-      await fetch(`${cluster.nodes[0]!.uri()}/api/node/packages`, {
+      await uploadTo(cluster.nodes[0]!.uri(), '1.0.0');
+    }
+    async function uploadTo(uri: string, version: string): Promise<void> {
+      await fetch(`${uri}/api/node/packages`, {
         method: 'PUT',
         headers: { authorization: `Bearer ${secret}`, 'content-type': 'application/zip' },
-        body: new Uint8Array(zipOf('app', '1.0.0')),
+        body: new Uint8Array(zipOf('app', version)),
       });
     }
     const settled = (counts: number[]) =>
@@ -174,6 +177,47 @@ describe('maintenance of nodes', () => {
       assert.deepEqual([copyCounts(cluster, 'one'), node!.marks.length], [[1], marks]);
       assert.deepEqual(await client.resumeReconciliation(), { paused: null });
       await settled([2]);
+    });
+
+    it('while reconciliation is paused, no deadline of a deployment passes', async () => {
+      const update = { healthyAfterMs: 50, deadlineMs: 10_000, autoRollback: true };
+      const one = { id: 'one', packageName: 'app', instances: 1, update };
+      cluster = await createCluster(1, { componentInstances: [one] as never });
+      const [node] = cluster.nodes;
+      await uploadTo(node!.uri(), '1.0.0');
+      let aheadMs = 0;
+      const real = createSystem();
+      const clock = { ...real.clock, monotonicMs: () => real.clock.monotonicMs() + aheadMs };
+      const { client } = await cluster.start({
+        system: { ...real, clock },
+        leaseTtlMs: 120_000,
+        deadAfterMs: 120_000,
+      });
+      await settled([1]);
+      node!.onStart = (_name, request, process) => {
+        if (request.version === '2.0.0') process.host!.health = { ready: false };
+      };
+      await client.uploadPackage(zipOf('app', '2.0.0'), { makeCurrent: true });
+      const unready = await until(
+        () => node!.processes.find(({ packageVersion }) => packageVersion === '2.0.0'),
+        found => found !== undefined,
+      );
+      await client.sync();
+      await client.pauseReconciliation();
+      await until(
+        () => client.syncStatus(),
+        status => status.running === null,
+      );
+      // The time that a step may take passes, and more than that.
+      aheadMs = 20_000;
+      await client.resumeReconciliation();
+      await client.sync();
+      unready!.host!.health = { ready: true };
+      const [deployment] = await until(
+        () => client.deployments({ instance: 'one' }),
+        ([newest]) => newest?.to.packageVersion === '2.0.0' && newest.endedAt !== null,
+      );
+      assert.equal(deployment!.state, 'succeeded');
     });
   });
 });
