@@ -219,5 +219,43 @@ describe('maintenance of nodes', () => {
       );
       assert.equal(deployment!.state, 'succeeded');
     });
+
+    it('moves no more copies to a new node within an hour than the settings allow, whoever leads', async () => {
+      const update = { healthyAfterMs: 10 };
+      const one = { id: 'one', packageName: 'app', instances: 9, update };
+      cluster = await createCluster(3, {
+        componentInstances: [one] as never,
+        rebalance: { movesPerHour: 2 },
+      });
+      await uploadTo(cluster.nodes[0]!.uri(), '1.0.0');
+      const all = cluster.document.nodeServers;
+      cluster.document.nodeServers = all.slice(0, 2);
+      const first = await cluster.start();
+      await until(
+        () => copyCounts(cluster, 'one'),
+        counts => counts[0]! + counts[1]! === 9,
+      );
+      await cluster.replaceFile(JSON.stringify({ ...cluster.document, nodeServers: all }));
+      await until(
+        () => copyCounts(cluster, 'one'),
+        counts => counts[2] === 2 && counts[0]! + counts[1]! === 7,
+      );
+      const second = await cluster.start({ processId: 'manager-2', withFile: false, leaseTtlMs: 500 });
+      await first.stop();
+      await until(
+        () => second.client.status(),
+        status => status.isLeader && status.lastSync !== null,
+      );
+      assert.deepEqual((await second.client.sync()).actions, []);
+      assert.equal(copyCounts(cluster, 'one')[2], 2);
+      // More of them are allowed: those that are due go.
+      const { text } = await second.client.settings();
+      const document = { ...(JSON.parse(text) as object), rebalance: { movesPerHour: 100 } };
+      await second.client.putSettings(JSON.stringify(document));
+      await until(
+        () => copyCounts(cluster, 'one'),
+        counts => counts.every(count => count === 3),
+      );
+    });
   });
 });

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { createMasterClient } from '#client';
-import { HoldfastError } from '#core';
+import { HoldfastError, type ProcessInfo } from '#core';
 import { createPausableSystem } from '../support/pausable-system.ts';
 import { zipOf } from './fake-node.ts';
 import {
@@ -232,4 +232,54 @@ describe('several managers', function () {
     await writeFile(cluster.settingsFile, JSON.stringify(document));
     await settled([2]);
   });
+
+  it('a leader whose node is drained leaves the lead to the other one, which stops it and starts a further one', async () => {
+    cluster = await createCluster(3, { managers: 2 });
+    for (const node of cluster.nodes) {
+      await fetch(`${node.uri()}/api/node/packages`, {
+        method: 'PUT',
+        headers: { authorization: `Bearer ${secret}`, 'content-type': 'application/zip' },
+        body: new Uint8Array(zipOf('node-manager', '1.0.0')),
+      });
+    }
+    const [one, two, three] = cluster.nodes;
+    // What the nodes run, as far as the plan can see: the managers of this test.
+    one!.processes.push(managerProcess('manager-1', 'node-manager/0/000000000000'));
+    two!.processes.push(managerProcess('manager-2', 'node-manager/1/000000000000'));
+    const second = await cluster.start({ processId: 'manager-2', leaseTtlMs: 500 });
+    await leads(second);
+    const first = await cluster.start({ processId: 'manager-1', withFile: false, leaseTtlMs: 500 });
+    await until(
+      () => second.client.status(),
+      status => status.managers.length === 2,
+    );
+    await second.client.drain('node-2');
+    await leads(first);
+    await until(
+      () => [two!, three!].map(node => node.processes.map(({ packageName }) => packageName)),
+      ([left, started]) => left!.length === 0 && started!.join() === 'node-manager',
+    );
+    assert.deepEqual(
+      one!.processes.map(({ processId }) => processId),
+      ['manager-1'],
+    );
+    await ceases(second);
+  });
 });
+
+function managerProcess(processId: string, settingsId: string): ProcessInfo {
+  const packages = { packageName: 'node-manager', packageVersion: '1.0.0' };
+  return {
+    ...packages,
+    processId,
+    settingsId,
+    pid: 1,
+    component: { ...packages, instanceId: 'node-manager', state: 'Started' },
+    state: 'Running',
+    hostUri: null,
+    startedAt: '2026-01-01T00:00:00.000Z',
+    restarts: 0,
+    host: { state: 'Started', health: { ready: true }, ownedKeys: 0, errors: [], publisher: null },
+    lastExit: null,
+  };
+}
