@@ -49,6 +49,8 @@ interface Entry {
   facts: ObservedNodeFacts;
   healthySince: ReadonlyMap<string, number>;
   flapping: FlappingState;
+  /** When it said last what it is short of. */
+  conditionAtMs: number;
   listening: AbortController;
   inSettings: boolean;
   /** It has the cluster's coordination store, and was connected ever since: it may come back with an empty folder. */
@@ -64,6 +66,7 @@ interface Entry {
 
 const parallelMax = 64;
 const reconnectMs = 1_000;
+const conditionEveryMs = 5_000;
 /** How exactly a node is given up, or trusted again. */
 const clockEveryMs = 250;
 
@@ -121,6 +124,7 @@ export function createObserver(options: {
       facts: neverSeen(name, uri),
       healthySince: new Map(),
       flapping: steady,
+      conditionAtMs: -Infinity,
       listening: new AbortController(),
       inSettings: true,
       hasStore: false,
@@ -162,14 +166,16 @@ export function createObserver(options: {
     const turn = ++entry.begun;
     let seen: Seen | null = null;
     let problem = '';
+    const closely = packages || entry.facts.state !== 'ready';
+    // It changes slowly: with every look it would double the calls.
+    const asksCondition = closely || now() - entry.conditionAtMs >= conditionEveryMs;
     try {
       await announce(entry);
-      const closely = packages || entry.facts.state !== 'ready';
       if (closely || !entry.hasStore) await shareStore(entry);
       const [processes, installed, pressure] = await Promise.all([
         client.processes({ timeoutMs }),
         closely ? client.packages({ timeoutMs }) : entry.facts.packages,
-        pressureOn(client),
+        asksCondition ? pressureOn(client) : entry.facts.pressure,
       ]);
       seen = { processes, packages: installed, pressure };
     } catch (error) {
@@ -177,6 +183,7 @@ export function createObserver(options: {
     }
     if (turn <= entry.told) return;
     entry.told = turn;
+    if (seen && asksCondition) entry.conditionAtMs = now();
     if (!seen) return conclude(entry, afterMiss(entry.facts, problem, moment()));
     // Copies on a node that was given up count as new.
     const before = isGivenUp(entry.facts, moment()) ? new Map<string, number>() : entry.healthySince;
@@ -275,6 +282,7 @@ export function createObserver(options: {
     setNodes,
     async refresh({ packages }) {
       await Promise.all([...entries.values()].flatMap(entry => visit(entry, packages) ?? []));
+      tick();
       for (const [name, entry] of entries) {
         if (entry.inSettings || runsOurs(entry)) continue;
         entry.listening.abort();

@@ -95,26 +95,34 @@ describe('a manager that looks at its nodes', function () {
     await settled([1, 1, 1]);
     const [hung, other] = cluster.nodes;
     const release = Promise.withResolvers<void>();
+    const stop = new AbortController();
+    const told: unknown[] = [];
+    const listening = (async () => {
+      for await (const event of client.events(stop.signal)) {
+        if (event.type === 'node' && event.nodeName === 'node-1') told.push(event.state);
+      }
+    })().catch(() => {}); // aborted
     hung!.hanging = release.promise;
     try {
       await until(
-        () => client.nodes(),
-        nodes => nodes[0]!.state === 'suspect',
+        () => told.length,
+        count => count > 0,
       );
-      // A suspect one keeps its copies, and what happens elsewhere is seen to meanwhile.
+      // What happens elsewhere is seen to meanwhile.
       other!.crash(other!.processes[0]!.processId);
       await until(
         () => copyCounts(cluster, 'one'),
-        counts => counts[1] === 1,
-      );
-      await until(
-        () => client.nodes(),
-        nodes => nodes[0]!.state === 'dead',
+        counts => counts[1]! > 0,
       );
       await until(
         () => copyCounts(cluster, 'one'),
         ([, second, third]) => second! + third! === 3,
       );
+      await until(
+        () => told.length,
+        count => count > 1,
+      );
+      assert.deepEqual(told, ['suspect', 'dead']);
     } finally {
       release.resolve();
       hung!.hanging = null;
@@ -123,6 +131,8 @@ describe('a manager that looks at its nodes', function () {
       () => client.nodes(),
       nodes => nodes[0]!.state === 'ready',
     );
+    stop.abort();
+    await listening;
   });
 
   it('shows and tells what a node is short of', async () => {
@@ -131,16 +141,14 @@ describe('a manager that looks at its nodes', function () {
     await settled([1, 1]);
     const pressure = [{ kind: 'disk' as const, message: 'out of disk: 1 MiB of 9 MiB are free' }];
     cluster.nodes[1]!.pressure = pressure;
-    const nodes = await until(
-      () => client.nodes(),
-      seen => seen[1]!.pressure.length > 0,
-    );
+    const look = async () => {
+      await client.sync();
+      return client.nodes();
+    };
+    const nodes = await until(look, seen => seen[1]!.pressure.length > 0);
     assert.deepEqual([nodes[0]!.pressure, nodes[1]!.pressure, nodes[1]!.state], [[], pressure, 'ready']);
     cluster.nodes[1]!.pressure = [];
-    await until(
-      () => client.nodes(),
-      seen => seen[1]!.pressure.length === 0,
-    );
+    await until(look, seen => seen[1]!.pressure.length === 0);
   });
 
   it('says of a node that comes and goes that it does, and trusts it again when it has been steady', async () => {
