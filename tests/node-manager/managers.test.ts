@@ -245,10 +245,11 @@ describe('several managers', function () {
     const [one, two, three] = cluster.nodes;
     // What the nodes run, as far as the plan can see: the managers of this test.
     one!.processes.push(managerProcess('manager-1', 'node-manager/0/000000000000'));
-    two!.processes.push(managerProcess('manager-2', 'node-manager/1/000000000000'));
-    const second = await cluster.start({ processId: 'manager-2', leaseTtlMs: 500 });
+    // Not one that the plan would have started otherwise, and would renew.
+    two!.processes.push(managerProcess('manager-2', 'by-hand/1/000000000000'));
+    const second = await cluster.start({ processId: 'manager-2', leaseTtlMs: 5_000 });
     await leads(second);
-    const first = await cluster.start({ processId: 'manager-1', withFile: false, leaseTtlMs: 500 });
+    const first = await cluster.start({ processId: 'manager-1', withFile: false, leaseTtlMs: 5_000 });
     await until(
       () => second.client.status(),
       status => status.managers.length === 2,
