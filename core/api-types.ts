@@ -296,9 +296,9 @@ export interface MasterStatus {
   } | null;
   /** Mean of the nodes that answer. */
   evenness: number;
-  /** What no placement that is fair to every node exceeds, with the same copies. */
+  /** What no placement of the same copies exceeds that is fair to every node; at least `evenness`. */
   evennessBest: number;
-  /** `evenness` / `evennessBest`, at most 1. */
+  /** `evenness` / `evennessBest`. */
   evennessScore: number;
   nodes: MasterNode[];
   instances: MasterInstance[];

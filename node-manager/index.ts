@@ -4,6 +4,8 @@
  */
 export { createNodeManager, type ManagerContext, type NodeManager } from './manager.ts';
 export type { ManagerSettings } from './manager-settings.ts';
+export { bestEvenness } from './evenness/bound.ts';
+export { sharesOf } from './evenness/shares.ts';
 export { clusterEvenness, createEvennessWatch } from './evenness/evenness.ts';
 export { pielou, shannon } from './evenness/pielou.ts';
 export {

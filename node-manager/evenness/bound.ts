@@ -1,7 +1,7 @@
 /**
  * How even a cluster could be: no placement that is fair to every node has a higher mean of the nodes' evenness (Pielou's J').
  *
- * Fair: every node has its share of the copies of each instance, and of all copies together, rounded up or down. The best of those is
+ * Fair: every node has its share of the copies of each kind, and of all copies together, rounded up or down. The best of those is
  * a problem over all nodes at once; this is its Lagrangian dual. Each kind of component gets a price; every node by itself takes what pays best
  * for it, and the prices pay for taking more or less than there is. Any prices give a bound, a few steps bring them near the lowest.
  * Nodes of the same shares are one class, so the number of nodes costs nothing. Pure; the same for the same input.
@@ -10,10 +10,8 @@
 /** Nodes with the same shares. */
 export interface NodeClass {
   nodes: number;
-  /** Copies of all kinds together: the node's share, a fraction most of the time. */
-  total: number;
-  /** By kind: what the node has at least and at most. */
-  ranges: ReadonlyMap<string, { least: number; most: number }>;
+  /** Copies of each kind that a node should have: fractions most of the time. */
+  shares: ReadonlyMap<string, number>;
 }
 
 /** @param supply how many there are of each kind, on all nodes together */
@@ -60,36 +58,33 @@ interface Problem {
   totals: number[];
   /** Kinds that it may lack. */
   optional: Option[];
+  /** One more of kinds that it has. */
   more: Option[];
 }
 
-function prepare({ nodes, total, ranges }: NodeClass): Problem {
+function prepare({ nodes, shares }: NodeClass): Problem {
   const least = new Map<string, number>();
   const base = { copies: 0, kinds: 0, sum: 0 };
   const optional: Option[] = [];
   const more: Option[] = [];
-  let most = 0;
-  for (const [kind, range] of ranges) {
-    if (range.most === 0) continue;
-    least.set(kind, range.least);
-    base.copies += range.least;
-    base.sum += xlnx(range.least);
-    if (range.least > 0) base.kinds++;
-    most += range.most;
-    for (let count = range.least + 1; count <= range.most; count++) {
-      if (count === 1) optional.push({ kind, rise: 0 });
-      else more.push({ kind, rise: xlnx(count) - xlnx(count - 1) });
-    }
+  let total = 0;
+  for (const [kind, share] of shares) {
+    const count = roundedDown(share);
+    total += share;
+    least.set(kind, count);
+    base.copies += count;
+    base.sum += xlnx(count);
+    if (count > 0) base.kinds++;
+    if (roundedUp(share) === count) continue;
+    if (count === 0) optional.push({ kind, rise: 0 });
+    else more.push({ kind, rise: xlnx(count + 1) - xlnx(count) });
   }
-  const within = (count: number) => Math.min(most, Math.max(base.copies, count));
-  const totals = [...new Set([roundedDown(total), roundedUp(total)].map(within))];
-  return { nodes, least, base, totals, optional, more };
+  return { nodes, least, base, totals: [...new Set([roundedDown(total), roundedUp(total)])], optional, more };
 }
 
 /**
  * What a node takes at these prices: the highest of its evenness less what it pays, over all that it may have. For a number of copies and of
- * kinds the evenness is linear in Σ c ln c, so the cheapest options are the best ones. (A second copy of an optional kind is allowed without the
- * first: that can only raise the bound.)
+ * kinds the evenness is linear in Σ c ln c, so the cheapest options are the best ones.
  */
 function solve(
   { least, base, totals, optional, more }: Problem,
@@ -156,10 +151,10 @@ function xlnx(count: number): number {
 }
 
 /** A share that is whole but for rounding is whole. */
-export function roundedDown(share: number): number {
+function roundedDown(share: number): number {
   return Math.floor(share + 1e-9);
 }
 
-export function roundedUp(share: number): number {
+function roundedUp(share: number): number {
   return Math.ceil(share - 1e-9);
 }

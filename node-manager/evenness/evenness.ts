@@ -12,9 +12,9 @@ import { sharesOf } from './shares.ts';
 export interface ClusterEvenness {
   /** Mean of the nodes that answer, each Pielou's J' of the component types on it; 1 if none answers. */
   evenness: number;
-  /** No fair placement of the same copies has more; see `bound.ts`. */
+  /** No fair placement of the same copies has more; see `bound.ts`. At least `evenness`. */
   evennessBest: number;
-  /** `evenness` / `evennessBest`, at most 1. */
+  /** `evenness` / `evennessBest`. */
   evennessScore: number;
 }
 
@@ -69,11 +69,12 @@ export function clusterEvenness(
   const sum = ready.reduce((before, node) => before + nodeEvenness(node.processes), 0);
   const evenness = ready.length === 0 ? 1 : sum / ready.length;
   const { classes, supply } = sharesOf(settings, observed, isDrained);
-  const evennessBest = boundOf(classes, supply);
+  // What is not quite fair may be above it.
+  const evennessBest = Math.max(evenness, boundOf(classes, supply));
   return {
     evenness,
     evennessBest,
-    evennessScore: evennessBest > 0 ? Math.min(1, evenness / evennessBest) : 1,
+    evennessScore: evennessBest > 0 ? evenness / evennessBest : 1,
   };
 }
 
@@ -92,7 +93,7 @@ function rememberLast(): typeof bestEvenness {
   let last: { key: string; value: number } | null = null;
   return (classes, supply) => {
     const key = JSON.stringify([
-      classes.map(({ nodes, total, ranges }) => [nodes, total, [...ranges].sort(byKind)]),
+      classes.map(({ nodes, shares }) => [nodes, [...shares].sort(byKind)]),
       [...supply].sort(byKind),
     ]);
     if (last?.key !== key) last = { key, value: bestEvenness(classes, supply) };

@@ -7,7 +7,7 @@ import type { ClusterSettings, InstanceSettings } from '#core';
 import type { ObservedNode } from '../planning/model.ts';
 import { missingLabel } from '../planning/placement.ts';
 import { isNoCopy } from '../planning/copies.ts';
-import { roundedDown, roundedUp, type NodeClass } from './bound.ts';
+import type { NodeClass } from './bound.ts';
 
 export interface Shares {
   classes: NodeClass[];
@@ -88,8 +88,7 @@ function classesOf(
   const groups = [...alike.values()];
   const made = groups.map(({ place, nodes }) => ({
     nodes,
-    total: [...place.bound.values()].reduce((sum, count) => sum + count, 0),
-    ranges: new Map([...place.bound].map(([kind, count]) => [kind, { least: count, most: count }])),
+    shares: new Map(place.bound),
   }));
   for (const { instanceId, kind, count } of movable) {
     const wanted = instances.get(instanceId)?.constraints.labels ?? {};
@@ -99,14 +98,7 @@ function classesOf(
     const all = capacities.reduce((sum, capacity, index) => sum + capacity * groups[index]!.nodes, 0);
     if (all === 0) continue;
     capacities.forEach((capacity, index) => {
-      const share = (count * capacity) / all;
-      if (share === 0) return;
-      const { ranges } = made[index]!;
-      const range = ranges.get(kind) ?? { least: 0, most: 0 };
-      range.least += roundedDown(share);
-      range.most += roundedUp(share);
-      ranges.set(kind, range);
-      made[index]!.total += share;
+      if (capacity > 0) add(made[index]!.shares, kind, (count * capacity) / all);
     });
   }
   return made;

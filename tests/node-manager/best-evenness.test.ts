@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { createSystem, type ApiEvent } from '#core';
-import { clusterEvenness, createEvennessWatch, pielou } from '#node-manager';
+import { bestEvenness, clusterEvenness, createEvennessWatch, pielou, sharesOf } from '#node-manager';
 import { clusterOf, instance, nodeOf, processOf } from './made-up-cluster.ts';
 
 interface Case {
@@ -31,7 +31,8 @@ function bestOf({ capacities, instances }: Case): number {
     ),
   );
   const observed = names.map((name, index) => nodeOf(name, index === 0 ? all : []));
-  return clusterEvenness(settings, observed, () => false).evennessBest;
+  const { classes, supply } = sharesOf(settings, observed, () => false);
+  return bestEvenness(classes, supply);
 }
 
 const down = (share: number) => Math.floor(share + 1e-9);
@@ -53,6 +54,11 @@ function bruteForce({ capacities, instances }: Case): number {
       const total = [...counts.values()].reduce((sum, count) => sum + count, 0);
       const share = (copies * capacities[node]!) / all;
       if (total < down(share) || total > up(share)) return;
+      for (const [kind, count] of counts) {
+        const ofKind = instances.reduce((sum, item) => sum + (item.kind === kind ? item.count : 0), 0);
+        const its = (ofKind * capacities[node]!) / all;
+        if (count < down(its) || count > up(its)) return;
+      }
     }
     const mean = nodes.reduce((sum, counts) => sum + pielou(counts.values()), 0) / nodes.length;
     best = Math.max(best, mean);
