@@ -3,7 +3,6 @@ import type { Copy } from './copies.ts';
 import type { DesiredInstance } from './desired.ts';
 import type { Action, Failure, PlanInput } from './model.ts';
 import type { DesiredRevision } from './revision.ts';
-import { earliest } from './rolling.ts';
 
 export interface ActionList {
   /** Planning again is worth while after this time, whatever happens; null says nothing. */
@@ -37,7 +36,9 @@ export function createActionList(input: Pick<PlanInput, 'failures' | 'nowMs'>): 
   const stopping = new Set<string>();
   const starts: Action[] = [];
   let dueInMs: number | null = null;
-  const due = (ms: number | null) => void (dueInMs = earliest([dueInMs, ms]));
+  const due = (ms: number | null) => {
+    if (ms !== null && (dueInMs === null || ms < dueInMs)) dueInMs = ms;
+  };
 
   return {
     due,

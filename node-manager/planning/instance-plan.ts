@@ -7,7 +7,7 @@
  * leave its node, what is outdated.
  */
 import type { MasterInstance } from '#core';
-import { failureOf } from './copies.ts';
+import { failureOf, type Copy } from './copies.ts';
 import type { PlanContext } from './context.ts';
 import type { PlanNode } from './nodes.ts';
 import type { Slot, Slots } from './pairing.ts';
@@ -53,16 +53,18 @@ export function planInstance(made: Slots, context: PlanContext): MasterInstance 
   function settlePairs(): number {
     let pairs = 0;
     for (const { stays, goes } of slots) {
-      for (const copy of [stays, goes?.copy]) {
-        if (!copy) continue;
-        if (copy.condition === 'failing') problems.push(failureOf(copy));
-        list.due(uncertainMs(instance, copy, input.nowMs));
-      }
+      if (stays) look(stays);
+      if (goes) look(goes.copy);
       if (!stays || !goes) continue;
       if (goes.overdue) list.stop(goes.copy, goes.reason);
       else if (goes.copy.reachable) pairs++;
     }
     return pairs;
+
+    function look(copy: Copy): void {
+      if (copy.condition === 'failing') problems.push(failureOf(copy));
+      list.due(uncertainMs(instance, copy, input.nowMs));
+    }
   }
 
   /** Slots that nothing could be started for. */

@@ -14,13 +14,12 @@ export function reportOf({ instance, slots, surplus, departing }: Slots, problem
     versions[copy.packageVersion] = (versions[copy.packageVersion] ?? 0) + 1;
     nodes.add(copy.node);
   };
+  const serves = (name: string, copy: Copy | null) =>
+    copy !== null && copy.reachable && copy.condition === 'healthy' && isCurrent(instance, name, copy);
   for (const { name, stays, goes } of slots) {
     if (stays) count(stays);
     if (goes) count(goes.copy);
-    const serving = [stays, goes?.copy].some(
-      copy => copy?.reachable === true && copy.condition === 'healthy' && isCurrent(instance, name, copy),
-    );
-    if (serving) running++;
+    if (serves(name, stays) || serves(name, goes?.copy ?? null)) running++;
   }
   for (const { copy } of surplus) count(copy);
   departing.forEach(count);
