@@ -311,11 +311,16 @@ describe('four machines and two node managers', function () {
       const { managers } = await status();
       return managers.length === 2 && managers.filter(manager => manager.leads).length === 1;
     });
-    // The sum over the agents themselves, not what a manager believes.
-    const counts = await Promise.all(machines.map(async one => (await copiesOn(one.name, 'ledgers')).length));
-    assert.equal(
-      counts.reduce((sum, count) => sum + count, 0),
-      6,
+    // The sum over the agents themselves, not what a manager believes; one that is being moved is there twice for a moment.
+    await until(
+      'six copies on all of them',
+      async () => {
+        const counts = await Promise.all(
+          machines.map(async one => (await copiesOn(one.name, 'ledgers')).length),
+        );
+        return counts.reduce((sum, count) => sum + count, 0) === 6;
+      },
+      60_000,
     );
     await underLoad(
       machines.map(one => one.name),
@@ -324,10 +329,16 @@ describe('four machines and two node managers', function () {
   });
 
   it('have nothing left to do', async () => {
-    await until('a plan without an action', async () => {
-      const { actions } = (await (await cluster.master('/api/master/plan')).json()) as { actions: unknown[] };
-      return actions.length === 0;
-    });
+    await until(
+      'a plan without an action',
+      async () => {
+        const { actions } = (await (await cluster.master('/api/master/plan')).json()) as {
+          actions: unknown[];
+        };
+        return actions.length === 0;
+      },
+      60_000,
+    );
     const outcome = (await (await cluster.master('/api/master/sync', { method: 'POST' })).json()) as {
       actions: unknown[];
     };

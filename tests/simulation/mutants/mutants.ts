@@ -205,7 +205,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'fences that hosts bring back are not heard of',
     file: keys,
-    find: 'for (const { fence } of held) this.#ports.fenceSeen(fence);',
+    find: 'for (const { fence } of held) this.hearOf(fence);',
     replace: 'void held;',
   },
   {
