@@ -35,7 +35,8 @@ export const deploy: Scenario = {
           id: 'bulky',
           packageName: 'bulky',
           instances: 3,
-          update: { maxUnavailable: 3, healthyAfterMs: 0 },
+          // All at once; the old copies go when the new ones are there.
+          update: { maxUnavailable: 3, maxSurge: 3, healthyAfterMs: 0 },
         });
         document.componentPackages.push({ name: 'bulky', version: '0.0.1' });
       },
@@ -70,7 +71,7 @@ export const deploy: Scenario = {
             if (!response.ok) throw new Error(await response.text());
             await until('three nodes run it', async () => {
               const found = (await cluster.status()).instances.find(instance => instance.id === 'bulky');
-              return found?.running === 3 && found.versions[version] === 3;
+              return found?.running === 3 && found.live === 3 && found.versions[version] === 3;
             });
             const text = await untilOk(`${cluster.routerUris[0]}/bulky`);
             if (!text.includes(version)) throw new Error(`answered by another version: ${text}`);
