@@ -135,22 +135,24 @@ export function createSettingsKeeper(options: {
     fileWarning =
       facts.kind === 'missing' ? `the settings file ${file} is missing; the last good settings hold` : null;
     if ('refused' in decision && decision.refused) refuse(decision.refused);
-    else clearError();
+    // A repaired file counts when it holds, not before: nobody shall see the old settings without the error.
+    else if (decision.use !== 'file') clearError();
     if (decision.use === 'store') adopt(stored!);
     if (options.mayWrite()) {
       if (stored) await record(stored);
-      else if (await restore(facts)) return;
+      else if (await restore(facts)) return clearError();
     }
     if (facts.kind !== 'present') return;
     if (decision.use === 'file') {
       // An edit is its user's word, whoever leads. Of files that merely differ the leader's holds.
-      if (!options.mayWrite() && facts.sha256 === settledFile) return;
+      if (!options.mayWrite() && facts.sha256 === settledFile) return clearError();
       const { text, sha256 } = facts;
       const next = await nextRevision({ text, updatedBy: 'file', fileSha256: sha256 }, stored);
       if (!(await store(next, document))) {
         failed = true; // somebody else was first: looked at again soon
         return;
       }
+      clearError();
     } else if (decision.use === 'store' && 'writeFile' in decision) {
       if (decision.writeFile) await writeBack(stored!, document);
       else if (decision.noteFile) await store({ ...stored!, fileSha256: facts.sha256 }, document);
