@@ -140,7 +140,10 @@ export function createSettingsKeeper(options: {
     if (decision.use === 'store') adopt(stored!);
     if (options.mayWrite()) {
       if (stored) await record(stored);
-      else if (await restore(facts)) return clearError();
+      else if (await restore(facts)) {
+        if (decision.use === 'file') clearError();
+        return;
+      }
     }
     if (facts.kind !== 'present') return;
     if (decision.use === 'file') {
