@@ -3,7 +3,7 @@
  * API (fastify and all that) is built when somebody first calls it, which most hosts never see.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { CHANNEL_HEADERS, createHttpServer, DEFAULTS, HoldfastError, type Logger, type System } from '#core';
 
 export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void;
@@ -24,7 +24,10 @@ export interface HostServer {
   readonly uri: string;
   /** Tells keep-alive clients to go after their next answer. */
   dismissClients(): void;
-  /** Ends idle connections, then the rest. Idempotent. */
+  /**
+   * Ends idle connections, then the rest. Those of routers get a moment to go by themselves: a router that has not heard of the
+   * end yet would send a request into a connection that is being closed, and could not know whether it was executed. Idempotent.
+   */
   close(): Promise<void>;
 }
 
@@ -32,11 +35,14 @@ export interface HostServer {
 const headerBytesMax = 64 * 1024;
 /** Longer than routers keep idle connections, so that it is they who close them. */
 const keepAliveMs = 72_000;
+/** How long a router may take to hear that the session has ended, and to close its connections. */
+const farewellMs = 2_000;
 
 /** @throws HoldfastError HF_CAPACITY when no port is free, HF_STATE_UNUSABLE when the address cannot be listened on */
 export async function listen(options: HostServerOptions): Promise<HostServer> {
   let dismissing = false;
   let api: Promise<RequestHandler> | undefined;
+  const routers = createConnectionSet();
   const server = createHttpServer({
     headerBytesMax,
     keepAliveMs,
@@ -44,8 +50,9 @@ export async function listen(options: HostServerOptions): Promise<HostServer> {
     newRequestId: () => options.system.random.id(16),
     onRequest(request, response) {
       if (dismissing) response.setHeader('connection', 'close');
-      if (request.headers[CHANNEL_HEADERS.channel] !== undefined) options.onChannelRequest(request, response);
-      else void callApi(request, response);
+      if (request.headers[CHANNEL_HEADERS.channel] === undefined) return void callApi(request, response);
+      routers.add(request.socket);
+      options.onChannelRequest(request, response);
     },
   });
 
@@ -71,12 +78,41 @@ export async function listen(options: HostServerOptions): Promise<HostServer> {
       dismissing = true;
     },
     close() {
-      closed ??= new Promise(resolve => {
-        server.close(() => resolve());
-        server.closeIdleConnections();
-        server.closeAllConnections();
-      });
+      closed ??= (async () => {
+        const late = new AbortController();
+        const cancel = options.system.timers.after(farewellMs, () => late.abort(), { keepAlive: true });
+        await routers.empty(late.signal);
+        cancel();
+        await new Promise<void>(resolve => {
+          server.close(() => resolve());
+          server.closeIdleConnections();
+          server.closeAllConnections();
+        });
+      })();
       return closed;
+    },
+  };
+}
+
+function createConnectionSet() {
+  const open = new Set<Socket>();
+  let onEmpty = () => {};
+  return {
+    add(socket: Socket): void {
+      if (open.has(socket)) return;
+      open.add(socket);
+      socket.once('close', () => {
+        open.delete(socket);
+        if (open.size === 0) onEmpty();
+      });
+    },
+    /** Resolves when none is open, or the signal aborts. */
+    empty(signal: AbortSignal): Promise<void> {
+      if (open.size === 0 || signal.aborted) return Promise.resolve();
+      return new Promise(resolve => {
+        onEmpty = resolve;
+        signal.addEventListener('abort', () => resolve(), { once: true });
+      });
     },
   };
 }
