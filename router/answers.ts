@@ -3,8 +3,9 @@
  * sending gets to read the answer: the connection is closed only after a moment of reading on, since closing with
  * unread data makes TCP throw the answer away.
  */
-import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http';
+import { STATUS_CODES } from 'node:http';
 import { HoldfastError, toErrorBody, type ErrorBody, type ErrorCode, type System } from '#core';
+import type { Exchange } from './exchange.ts';
 
 /** An error whose status differs from its code's usual one. */
 export interface StatedError {
@@ -19,48 +20,34 @@ const lingerMs = 1_000;
 const drainBytesMax = 64 * 1024;
 
 export function answerError(
-  exchange: { request: IncomingMessage; response: ServerResponse; requestId: string; system: System },
+  { exchange, requestId, system }: { exchange: Exchange; requestId: string; system: System },
   error: HoldfastError | StatedError,
 ): void {
-  const { request, response, requestId, system } = exchange;
-  if (response.headersSent) {
-    response.destroy();
-    return;
-  }
+  if (exchange.headSent) return exchange.destroy();
   const body = Buffer.from(JSON.stringify(errorBody(error)));
-  const closing = mayGoOn(request);
-  response.writeHead(error.statusCode, {
-    'content-type': 'application/json; charset=utf-8',
-    'content-length': body.length,
-    'x-request-id': requestId,
-    ...(error.statusCode === 503 ? { 'retry-after': '1' } : {}),
-    ...(closing ? { connection: 'close' } : {}),
-  });
-  const payload = request.method === 'HEAD' ? Buffer.alloc(0) : body;
-  request.resume(); // whatever still comes is thrown away
+  const closing = !mayGoOn(exchange);
+  if (closing) exchange.closeAfter();
+  const headers = ['content-type', 'application/json; charset=utf-8', 'content-length', String(body.length)];
+  headers.push('x-request-id', requestId);
+  if (error.statusCode === 503) headers.push('retry-after', '1');
+  exchange.respond(error.statusCode, headers);
   if (!closing) {
-    response.end(payload);
-    return;
+    exchange.discardBody();
+    return exchange.end(exchange.method === 'HEAD' ? undefined : body);
   }
-  response.write(payload);
+  if (exchange.method === 'HEAD') exchange.flush();
+  else exchange.write(body);
   const finish = () => {
     stop();
-    request.off('end', finish).off('close', finish);
-    response.end();
+    exchange.discardBody();
+    exchange.end();
   };
   const stop = system.timers.after(lingerMs, finish, { keepAlive: true });
-  request.on('end', finish).on('close', finish);
+  exchange.readBody({ onData() {}, onIdle() {}, onEnd: finish, onLost: finish }, lingerMs);
 }
 
-/** The length of the body that the request announces: 0 for none, null when it is chunked. */
-export function announcedBytes(request: IncomingMessage): number | null {
-  if (request.headers['transfer-encoding'] !== undefined) return null;
-  return Number(request.headers['content-length'] ?? 0);
-}
-
-function mayGoOn(request: IncomingMessage): boolean {
-  const announced = announcedBytes(request);
-  return !request.complete && (announced === null || announced > drainBytesMax);
+function mayGoOn({ received, announcedBytes }: Exchange): boolean {
+  return received || (announcedBytes !== null && announcedBytes <= drainBytesMax);
 }
 
 function errorBody(error: HoldfastError | StatedError): ErrorBody {

@@ -3,10 +3,10 @@
  * ended; whether to try again is decided elsewhere. Nothing reaches the client before it is certain that this answer is
  * the answer: a refusal of the host's guard never gets there, and says so by a header that only hosts set.
  */
-import type { ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { channelHeaders, failureOf, guardRefused, type Upstream } from '#ownership';
+import type { Exchange } from './exchange.ts';
 import { responseHeaders } from './headers.ts';
 
 export type Outcome =
@@ -28,7 +28,7 @@ export interface AttemptRequest {
   body: Buffer | Readable | null;
   right: { key: string; fence: bigint } | null;
   requestId: string;
-  response: ServerResponse;
+  exchange: Exchange;
   /** The response has begun: the request will not be sent again. */
   onResponse: () => void;
 }
@@ -96,23 +96,23 @@ class LiveAttempt implements Dispatcher.DispatchHandler, Attempt {
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#settled || this.#refused) return; // read to its end, so that the connection can be used again
     this.#dataSeen = true;
-    const { response } = this.#request;
-    if (response.write(chunk)) return;
+    const { exchange } = this.#request;
+    if (exchange.write(chunk)) return;
     controller.pause();
-    response.once('drain', () => controller.resume());
+    exchange.onDrain = () => controller.resume();
   }
 
   onResponseEnd(): void {
     if (this.#settled) return;
     if (this.#refused) return this.#end({ type: 'not-owner' });
-    this.#request.response.end();
+    this.#request.exchange.end();
     this.#end({ type: 'answered', statusCode: this.#statusCode });
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, cause: Error): void {
     // The refusal has been said; that its text broke off takes nothing back.
     if (this.#refused) return this.#end({ type: 'not-owner' });
-    if (this.#request.response.headersSent) {
+    if (this.#request.exchange.headSent) {
       return this.#end({ type: 'broken', cause, responseStarted: true });
     }
     const type = failureOf(cause, { sent: this.#controller !== null });
@@ -136,13 +136,13 @@ class LiveAttempt implements Dispatcher.DispatchHandler, Attempt {
   }
 
   #forwardHead(headers: Headers): void {
-    const { response, requestId, onResponse } = this.#request;
+    const { exchange, requestId, onResponse } = this.#request;
     onResponse();
     const facts = { owner: this.#upstream.processId, requestId };
-    response.writeHead(this.#statusCode, responseHeaders(this.#statusCode, headers, facts));
-    // Node sends the head together with the first data. Where none came along with the head, the client shall not wait.
+    exchange.respond(this.#statusCode, responseHeaders(this.#statusCode, headers, facts));
+    // The head is sent together with the first data. Where none came along with the head, the client shall not wait.
     queueMicrotask(() => {
-      if (!this.#settled && !this.#dataSeen) response.flushHeaders();
+      if (!this.#settled && !this.#dataSeen) exchange.flush();
     });
   }
 }

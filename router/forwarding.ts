@@ -2,7 +2,6 @@
  * One request's way: owner → attempt → answer, or another owner and another attempt as far as the retry rule allows.
  * Whatever happens, the client gets exactly one answer, or sees its connection break.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { HoldfastError, type Logger, type ResourceKey, type System } from '#core';
 import {
   decide,
@@ -19,6 +18,7 @@ import {
 import type { StatedError } from './answers.ts';
 import { startAttempt, type Attempt, type Outcome } from './attempt.ts';
 import type { Counters } from './counters.ts';
+import type { Exchange } from './exchange.ts';
 import { requestHeaders } from './headers.ts';
 import type { ByteBudget } from './request-body.ts';
 import { resourceKey, type Route } from './route-table.ts';
@@ -26,8 +26,7 @@ import type { RouterSettings } from './settings.ts';
 import { receiveUpload, type Upload } from './upload.ts';
 
 export interface Incoming {
-  request: IncomingMessage;
-  response: ServerResponse;
+  exchange: Exchange;
   requestId: string;
   /** Canonical. */
   path: string;
@@ -36,8 +35,6 @@ export interface Incoming {
   authority: string | null;
   route: Route;
   holdMs: number;
-  /** The client waits for `100 Continue` before it sends the body. */
-  expectsContinue: boolean;
 }
 
 export interface ForwardingDeps {
@@ -90,33 +87,32 @@ class Journey {
   constructor(deps: ForwardingDeps, incoming: Incoming) {
     this.#deps = deps;
     this.#incoming = incoming;
-    incoming.response.on('close', this.#onClose);
+    incoming.exchange.onGone = this.#onGone;
   }
 
-  readonly #onClose = (): void => {
+  readonly #onGone = (): void => {
     this.#gone = true;
     this.#cancel();
   };
 
   readonly #keyOf = (): ResourceKey => {
-    const { request, route, path } = this.#incoming;
-    return (this.#key ??= resourceKey(route, path, name => request.headersDistinct[name]));
+    const { exchange, route, path } = this.#incoming;
+    return (this.#key ??= resourceKey(route, path, name => exchange.values(name)));
   };
 
   async run(): Promise<Rest> {
     const { settings, owners, upstreams, budget, counters } = this.#deps;
-    const { request, response, path, query, route, requestId } = this.#incoming;
-    const headers = requestHeaders(request.rawHeaders, {
+    const { exchange, path, query, route, requestId } = this.#incoming;
+    const headers = requestHeaders(exchange.rawHeaders, {
       requestId,
       authority: this.#incoming.authority,
-      remoteAddress: clientAddress(request),
+      remoteAddress: exchange.remoteAddress,
       trust: settings.trustForwardedHeaders,
     });
     if (owners.kind(route.pool) !== 'balanced') this.#keyOf(); // a key that cannot be is not worth a wait
-    const upload = await receiveUpload(request, response, {
+    const upload = await receiveUpload(exchange, {
       settings,
       budget,
-      expectsContinue: this.#incoming.expectsContinue,
       onProblem: problem => {
         this.#uploadProblem = problem;
         this.#cancel();
@@ -134,13 +130,13 @@ class Journey {
         return outcomeUnknown(502, 'its owner broke off and no other came in time');
       }
       this.#attempt = startAttempt(upstreams.get(target), {
-        method: request.method!,
+        method: exchange.method,
         target: path + query,
         headers,
         body: upload.open(),
         right: target.claim,
         requestId,
-        response,
+        exchange,
         onResponse: upload.forget,
       });
       const outcome = await this.#attempt.outcome;
@@ -165,7 +161,7 @@ class Journey {
   }
 
   end(): void {
-    this.#incoming.response.off('close', this.#onClose);
+    this.#incoming.exchange.onGone = null;
     this.#upload?.close();
   }
 
@@ -215,7 +211,7 @@ class Journey {
   }
 
   #afterFailure(outcome: FailedOutcome, target: Target, upload: Upload): Rest | 'retry' {
-    const { request, response } = this.#incoming;
+    const { exchange } = this.#incoming;
     this.#failed = { target, failure: outcome.type };
     this.#failures += 1;
     if (outcome.type === 'broken') {
@@ -224,8 +220,8 @@ class Journey {
     }
     const decision = decide({
       failure: outcome.type,
-      responseStarted: response.headersSent,
-      safe: isIdempotent(request.method!) || request.headers['idempotency-key'] !== undefined,
+      responseStarted: exchange.headSent,
+      safe: isIdempotent(exchange.method) || exchange.values('idempotency-key').length > 0,
       replayable: upload.replayable,
       brokenAttempts: this.#brokenAttempts,
     });
@@ -236,7 +232,7 @@ class Journey {
       case 'retry':
         return 'retry';
       case 'break-off':
-        response.destroy();
+        exchange.destroy();
         return null;
       case 'answer':
         if (decision.code === 'HF_NO_OWNER') return ownerChanged();
@@ -281,10 +277,4 @@ function outcomeUnknown(statusCode: 502 | 504, why: string): StatedError {
     code: 'HF_OUTCOME_UNKNOWN',
     message: `the request was sent, but ${why}; it may or may not have been executed`,
   };
-}
-
-/** IPv4 stays IPv4 on a socket that speaks both. */
-function clientAddress(request: IncomingMessage): string {
-  const address = request.socket.remoteAddress ?? 'unknown';
-  return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address;
 }

@@ -2,7 +2,7 @@
  * The HTTP server: limits, what is answered without an owner (health page, malformed requests, no route, upgrades), and
  * a stop that lets requests in flight finish.
  */
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import {
@@ -17,8 +17,10 @@ import {
 import { canonicalTarget } from '#ownership';
 import { answerError, type StatedError } from './answers.ts';
 import type { Counters } from './counters.ts';
+import { soleValue, type Exchange } from './exchange.ts';
 import type { Forward } from './forwarding.ts';
 import { healthHtml, wantsHtml, type HealthPage } from './health-page.ts';
+import { NodeExchange } from './node-exchange.ts';
 import { findRoute } from './route-table.ts';
 import type { Routing } from './routing.ts';
 import type { RouterSettings } from './settings.ts';
@@ -50,49 +52,42 @@ export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
   const idPrefix = system.random.id(10);
   let serial = 0;
   let stopping = false;
-  const active = new Set<ServerResponse>();
+  const active = new Set<Exchange>();
   const newId = () => `${idPrefix}-${(serial++).toString(36)}`;
 
-  function onRequest(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
+  function onExchange(exchange: Exchange): void {
     counters.requests += 1;
     counters.active += 1;
-    active.add(response);
-    response.on('error', () => {}); // a broken connection shows as the end of the response; its error adds nothing
-    response.once('close', () => {
+    active.add(exchange);
+    exchange.onClose = () => {
       counters.active -= 1;
-      active.delete(response);
-      if (stopping) request.socket.destroySoon();
-    });
-    if (stopping) response.shouldKeepAlive = false;
-    const requestId = acceptableRequestId(request.headers['x-request-id']) ?? newId();
-    const exchange = { request, response, requestId, system };
-    serve(request, response, requestId, expectsContinue)
+      active.delete(exchange);
+    };
+    if (stopping) exchange.closeAfter();
+    const requestId = acceptableRequestId(soleValue(exchange, 'x-request-id')) ?? newId();
+    const answerable = { exchange, requestId, system };
+    serve(exchange, requestId)
       .then(error => {
-        if (error) answerError(exchange, error);
+        if (error) answerError(answerable, error);
       })
       .catch((error: unknown) => {
-        if (error instanceof HoldfastError) return answerError(exchange, error);
+        if (error instanceof HoldfastError) return answerError(answerable, error);
         log.error({ err: error, requestId }, 'a request failed by a defect');
-        answerError(exchange, new HoldfastError('HF_INTERNAL', 'an internal error; the log has the cause'));
+        answerError(answerable, new HoldfastError('HF_INTERNAL', 'an internal error; the log has the cause'));
       });
   }
 
-  async function serve(
-    request: IncomingMessage,
-    response: ServerResponse,
-    requestId: string,
-    expectsContinue: boolean,
-  ): Promise<HoldfastError | StatedError | null> {
+  async function serve(exchange: Exchange, requestId: string): Promise<HoldfastError | StatedError | null> {
     if (counters.active > settings.maxRequests) {
       return new HoldfastError('HF_UNAVAILABLE', 'the router serves as many requests as it may already');
     }
-    const coding = request.headers['transfer-encoding'];
-    if (coding !== undefined && coding.toLowerCase() !== 'chunked') {
+    const codings = exchange.announcedBytes === null ? exchange.values('transfer-encoding') : [];
+    if (codings.some(coding => coding.toLowerCase() !== 'chunked') || codings.length > 1) {
       return new HoldfastError('HF_NOT_IMPLEMENTED', 'of transfer codings only chunked is understood');
     }
-    const { path, query, authority } = canonicalTarget(request.url!);
-    if (path === '/' && (request.method === 'GET' || request.method === 'HEAD')) {
-      sendHealth(request, response, requestId);
+    const { path, query, authority } = canonicalTarget(exchange.target);
+    if (path === '/' && (exchange.method === 'GET' || exchange.method === 'HEAD')) {
+      sendHealth(exchange, requestId);
       return null;
     }
     const current = routing();
@@ -100,22 +95,25 @@ export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
       return new HoldfastError('HF_UNAVAILABLE', 'the router has not read the cluster settings yet');
     const route = findRoute(current.table, path);
     if (!route) return new HoldfastError('HF_NO_ROUTE', `no route covers ${path}`);
-    const { holdMs } = current;
-    return forward({ request, response, requestId, path, query, authority, route, holdMs, expectsContinue });
+    return forward({ exchange, requestId, path, query, authority, route, holdMs: current.holdMs });
   }
 
-  function sendHealth(request: IncomingMessage, response: ServerResponse, requestId: string): void {
-    const html = wantsHtml(request.headers.accept);
+  function sendHealth(exchange: Exchange, requestId: string): void {
+    const html = wantsHtml(exchange.values('accept').join());
     const page = deps.health();
     const body = Buffer.from(html ? healthHtml(page) : `${JSON.stringify(page, null, 2)}\n`);
-    response.writeHead(200, {
-      'content-type': html ? 'text/html; charset=utf-8' : 'application/json; charset=utf-8',
-      'content-length': body.length,
-      'cache-control': 'no-store',
-      'x-request-id': requestId,
-    });
-    request.resume();
-    response.end(request.method === 'HEAD' ? undefined : body);
+    exchange.respond(200, [
+      'content-type',
+      html ? 'text/html; charset=utf-8' : 'application/json; charset=utf-8',
+      'content-length',
+      String(body.length),
+      'cache-control',
+      'no-store',
+      'x-request-id',
+      requestId,
+    ]);
+    exchange.discardBody();
+    exchange.end(exchange.method === 'HEAD' ? undefined : body);
   }
 
   function refuseOnSocket(request: IncomingMessage, socket: Duplex, message: string): void {
@@ -129,8 +127,8 @@ export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
     keepAliveMs,
     requestMs: 0, // uploads may take long; `request-body.ts` watches that they move
     newRequestId: newId,
-    onRequest: (request, response) => onRequest(request, response, false),
-    onExpectation: (request, response) => onRequest(request, response, true),
+    onRequest: (request, response) => onExchange(new NodeExchange(request, response, false)),
+    onExpectation: (request, response) => onExchange(new NodeExchange(request, response, true)),
     // Other upgrades (h2c) are offers that a server may pass over.
     shouldUpgrade: request => request.headers.upgrade?.toLowerCase() === 'websocket',
   });
@@ -152,7 +150,7 @@ export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
       if (!server.listening) return;
       stopping = true;
       const closed = new Promise<void>(resolve => server.close(() => resolve()));
-      for (const response of active) if (!response.headersSent) response.shouldKeepAlive = false;
+      for (const exchange of active) exchange.closeAfter();
       const hurry = () => server.closeAllConnections();
       if (signal.aborted) hurry();
       else signal.addEventListener('abort', hurry, { once: true });

@@ -2,8 +2,8 @@
  * A request's body on its way to the owner: streamed with back-pressure, and kept as far as the limits allow, so that it
  * can be sent again from its beginning. What was kept is let go as soon as it cannot be of use any more.
  */
-import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
+import type { Exchange } from './exchange.ts';
 
 /** Bytes that all requests together may keep. */
 export interface ByteBudget {
@@ -56,7 +56,7 @@ export interface RequestBody {
   close(): void;
 }
 
-export function createRequestBody(request: IncomingMessage, options: RequestBodyOptions): RequestBody {
+export function createRequestBody(exchange: Exchange, options: RequestBodyOptions): RequestBody {
   const { budget, bytesMax, replayBytes } = options;
   let kept: Buffer[] = [];
   let keptBytes = 0;
@@ -79,35 +79,31 @@ export function createRequestBody(request: IncomingMessage, options: RequestBody
     keptBytes += chunk.length;
   }
 
-  function onData(chunk: Buffer): void {
-    received += chunk.length;
-    if (bytesMax > 0 && received > bytesMax) {
+  const reader = {
+    onData(chunk: Buffer): void {
+      received += chunk.length;
+      if (bytesMax > 0 && received > bytesMax) {
+        close();
+        return options.onProblem('too-large');
+      }
+      if (replayable) keep(chunk);
+      if (!out?.push(chunk)) exchange.pauseBody();
+    },
+    onEnd(): void {
+      out?.push(null);
+    },
+    onIdle(): void {
       close();
-      return options.onProblem('too-large');
-    }
-    if (replayable) keep(chunk);
-    if (!out?.push(chunk)) request.pause();
-  }
-
-  function onEnd(): void {
-    request.setTimeout(0);
-    out?.push(null);
-  }
-
-  function onTimeout(): void {
-    if (closed || request.complete) return;
-    if (request.isPaused()) return void request.setTimeout(options.idleMs); // the owner is the slow one
-    close();
-    options.onProblem('idle');
-  }
+      options.onProblem('idle');
+    },
+    onLost(): void {}, // the whole request is given up
+  };
 
   function close(): void {
     if (closed) return;
     closed = true;
     forget();
-    if (reading) request.setTimeout(0);
-    request.off('data', onData).off('end', onEnd).off('timeout', onTimeout);
-    request.pause();
+    exchange.stopReading();
     out = null;
   }
 
@@ -118,12 +114,12 @@ export function createRequestBody(request: IncomingMessage, options: RequestBody
     open() {
       const stream: Readable = new Readable({
         read() {
-          if (out === stream && !closed) request.resume();
+          if (out === stream && !closed) exchange.resumeBody();
         },
         destroy(error, callback) {
           if (out === stream) {
             out = null;
-            if (!closed) request.pause();
+            if (!closed) exchange.pauseBody();
           }
           callback(error);
         },
@@ -131,11 +127,10 @@ export function createRequestBody(request: IncomingMessage, options: RequestBody
       stream.on('error', () => {}); // the attempt that reads this stream tells the same error itself
       for (const chunk of kept) stream.push(chunk);
       out = stream;
-      if (request.complete && request.readableEnded) stream.push(null);
+      if (exchange.bodyEnded) stream.push(null);
       else if (!reading) {
         reading = true;
-        request.on('data', onData).on('end', onEnd).on('timeout', onTimeout);
-        request.setTimeout(options.idleMs);
+        exchange.readBody(reader, options.idleMs);
       }
       return stream;
     },
@@ -147,18 +142,21 @@ export function createRequestBody(request: IncomingMessage, options: RequestBody
 }
 
 /** A small body as a whole: null if the client went away or fell silent before its end. */
-export function readSmallBody(request: IncomingMessage, idleMs: number): Promise<Buffer | null> {
+export function readSmallBody(exchange: Exchange, idleMs: number): Promise<Buffer | null> {
   const { promise, resolve } = Promise.withResolvers<Buffer | null>();
   const chunks: Buffer[] = [];
-  const finish = (whole: boolean) => {
-    request.off('data', onData).off('end', onEnd).off('close', onClose).off('timeout', onClose);
-    request.setTimeout(0);
-    resolve(!whole ? null : chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks));
+  const lost = () => {
+    exchange.stopReading();
+    resolve(null);
   };
-  const onData = (chunk: Buffer) => void chunks.push(chunk);
-  const onEnd = () => finish(true);
-  const onClose = () => finish(false);
-  request.setTimeout(idleMs);
-  request.on('data', onData).on('end', onEnd).on('close', onClose).on('timeout', onClose);
+  exchange.readBody(
+    {
+      onData: chunk => void chunks.push(chunk),
+      onEnd: () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)),
+      onIdle: lost,
+      onLost: lost,
+    },
+    idleMs,
+  );
   return promise;
 }

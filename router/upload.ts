@@ -2,10 +2,10 @@
  * What a request has for a body, ready to be sent as often as need be: nothing, a small one read as a whole (a slow
  * client then costs its owner nothing), or a stream of which the beginning is kept.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import { HoldfastError } from '#core';
-import { announcedBytes, type StatedError } from './answers.ts';
+import type { StatedError } from './answers.ts';
+import type { Exchange } from './exchange.ts';
 import { createRequestBody, readSmallBody, type ByteBudget } from './request-body.ts';
 import type { RouterSettings } from './settings.ts';
 
@@ -22,8 +22,6 @@ export interface Upload {
 export interface UploadOptions {
   settings: Pick<RouterSettings, 'maxBodyBytes' | 'replayBytes'>;
   budget: ByteBudget;
-  /** The client waits for `100 Continue`. */
-  expectsContinue: boolean;
   /** The body cannot be received to its end; called at most once, while it streams. */
   onProblem: (problem: HoldfastError | StatedError) => void;
 }
@@ -42,37 +40,36 @@ const nothing: Upload = { replayable: true, open: () => null, forget() {}, close
 
 /** @throws HoldfastError HF_REQUEST_TOO_LARGE. Resolves to an error that has no code of its own. */
 export async function receiveUpload(
-  request: IncomingMessage,
-  response: ServerResponse,
+  exchange: Exchange,
   options: UploadOptions,
 ): Promise<Upload | StatedError> {
   const { settings, budget } = options;
-  const announced = announcedBytes(request);
+  const announced = exchange.announcedBytes;
   if (announced === 0) return nothing;
   if (settings.maxBodyBytes > 0 && announced !== null && announced > settings.maxBodyBytes) {
     throw tooLarge(settings.maxBodyBytes);
   }
   if (announced !== null && announced <= smallBytesMax && budget.take(announced)) {
-    if (options.expectsContinue) response.writeContinue();
-    const whole = await readSmallBody(request, clientIdleMs);
+    if (exchange.expectsContinue) exchange.writeContinue();
+    const whole = exchange.takeBody() ?? (await readSmallBody(exchange, clientIdleMs));
     if (whole) return { ...nothing, open: () => whole, close: () => budget.give(announced) };
     budget.give(announced);
     return tooSlow;
   }
-  const body = createRequestBody(request, {
+  const body = createRequestBody(exchange, {
     bytesMax: settings.maxBodyBytes,
     replayBytes: settings.replayBytes,
     budget,
     idleMs: clientIdleMs,
     onProblem: problem => options.onProblem(problem === 'idle' ? tooSlow : tooLarge(settings.maxBodyBytes)),
   });
-  let invited = !options.expectsContinue;
+  let invited = !exchange.expectsContinue;
   return {
     get replayable() {
       return body.replayable;
     },
     open() {
-      if (!invited) response.writeContinue();
+      if (!invited) exchange.writeContinue();
       invited = true;
       return body.open();
     },
@@ -80,7 +77,7 @@ export async function receiveUpload(
     close() {
       body.close();
       // An owner may answer before it has read all. Unread data would stop the next request of this connection.
-      request.resume();
+      exchange.discardBody();
     },
   };
 }
