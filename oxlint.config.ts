@@ -29,6 +29,9 @@ const publicFolders = Object.keys(allowedImports).filter(folder => !folder.inclu
 /** Deepest nesting below a folder that the rule about relative imports covers; a test compares it with the tree. */
 export const depthMax = 5;
 
+/** Packages are bundled, and the bundler sees to it there. */
+const httpMessage =
+  "Use process.getBuiltinModule('node:http'): an import reads all its exports, and so loads Node's fetch, 50 ms of each process.";
 const timersMessage = 'Use system.timers and system.clock of an injected System (#core).';
 
 /** Nobody reaches past a folder's index.ts, and nobody imports a folder that is not below it. */
@@ -42,10 +45,15 @@ function importRules(folder: string, depth: number): OxlintOverride {
       'no-restricted-imports': [
         'error',
         {
-          paths: ['timers', 'node:timers', 'timers/promises', 'node:timers/promises'].map(name => ({
-            name,
-            message: timersMessage,
-          })),
+          paths: [
+            ...['timers', 'node:timers', 'timers/promises', 'node:timers/promises'].map(name => ({
+              name,
+              message: timersMessage,
+            })),
+            ...(folder.includes('*')
+              ? []
+              : [{ name: 'node:http', allowTypeImports: true, message: httpMessage }]),
+          ],
           patterns: [
             {
               regex: `^#(?:${forbidden.join('|')})$`,

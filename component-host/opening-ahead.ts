@@ -2,7 +2,6 @@
  * Tells a host that it was just handed a key, so that it opens it before the first request arrives: that is what keeps the time short
  * for which nobody can serve it. Whatever goes wrong is harmless: the first request opens the key then.
  */
-import { request as httpRequest } from 'node:http';
 import { CHANNEL_HEADERS, type Claim, type Logger } from '#core';
 import { channelKey } from '#ownership';
 
@@ -18,7 +17,7 @@ export function tellNewOwner(
   const failed = (error: unknown) =>
     log.debug({ err: error, key }, 'the new owner could not be told to open the key');
   try {
-    const request = httpRequest(new URL(openingPath, address), {
+    const request = process.getBuiltinModule('node:http').request(new URL(openingPath, address), {
       method: 'POST',
       timeout: timeoutMs,
       headers: {

@@ -45,6 +45,7 @@ export {
   describeProblem,
   isDeeperThan,
   jsonPath,
+  ownSchema,
   toProblems,
   type CompileOptions,
   type Problem,

@@ -17,6 +17,8 @@ export type Validate = (value: unknown) => Problem[];
 export interface CompileOptions {
   /** Fills in the schema's defaults, in place. */
   useDefaults?: boolean;
+  /** The schema is known to be one: it is not checked first, which takes longer than compiling it. */
+  trusted?: boolean;
   /** Checks what is there and lets required values be missing. */
   partial?: boolean;
   /** For schemas of strangers: compiling, and each check, ends after this with an Error. Costs a thread for that long. */
@@ -33,7 +35,7 @@ export function compileSchema(schema: object, options: CompileOptions = {}): Val
   const { timeMsMax } = options;
   const bounded = <Result>(run: () => Result) => (timeMsMax === undefined ? run() : within(timeMsMax, run));
   const validate = bounded(() => {
-    const ajv = compilerFor(options.useDefaults ?? false);
+    const ajv = compilerFor(options);
     const compiled = ajv.compile(schema);
     ajv.removeSchema(schema); // it would be kept for as long as the process lives
     return compiled;
@@ -44,6 +46,12 @@ export function compileSchema(schema: object, options: CompileOptions = {}): Val
       const errors = validate.errors ?? [];
       return toProblems(options.partial ? errors.filter(error => error.keyword !== 'required') : errors);
     });
+}
+
+/** A schema that is part of Holdfast: trusted, and compiled when it is first needed. */
+export function ownSchema(schema: object): Validate {
+  let validate: Validate | undefined;
+  return value => (validate ??= compileSchema(schema, { trusted: true }))(value);
 }
 
 /** Ends what never would: a pattern that backtracks for ever, a list that is compared with itself. */
@@ -69,23 +77,26 @@ export function isDeeperThan(value: unknown, depthMax: number): boolean {
   return false;
 }
 
-const compilers = new Map<boolean, Ajv>();
+const compilers = new Map<string, Ajv>();
 
 /** One for all schemas: each new one compiles the meta-schema again, which takes longer than our schemas do. */
-function compilerFor(useDefaults: boolean): Ajv {
-  const known = compilers.get(useDefaults);
+function compilerFor({ useDefaults = false, trusted = false }: CompileOptions): Ajv {
+  const kind = `${useDefaults} ${trusted}`;
+  const known = compilers.get(kind);
   if (known) return known;
   const ajv = new Ajv({
     allErrors: true,
     verbose: true,
     useDefaults,
+    validateSchema: !trusted,
+    meta: !trusted,
     strict: false,
     allowUnionTypes: true,
     validateFormats: false,
     logger: false,
     addUsedSchema: false, // schemas of strangers may have the same $id
   });
-  compilers.set(useDefaults, ajv);
+  compilers.set(kind, ajv);
   return ajv;
 }
 

@@ -5,7 +5,7 @@
  */
 import { readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { compileSchema, FOLDER_LOCK_FILES, HoldfastError, makeFolder, type Logger } from '#core';
+import { FOLDER_LOCK_FILES, HoldfastError, makeFolder, ownSchema, type Logger } from '#core';
 import { Low } from 'lowdb';
 import semver from 'semver';
 import {
@@ -44,7 +44,7 @@ export async function openCatalog(
   log: Logger | undefined,
   onStep: DurableAdapterOptions['onStep'],
 ): Promise<Low<Catalog>> {
-  const validate = compileSchema(CatalogSchema);
+  const validate = ownSchema(CatalogSchema);
   let problem: string | null = null;
   const adapter = createDurableAdapter<Catalog>(layout.catalog, {
     isUsable: value => validate(value).length === 0,
@@ -76,7 +76,7 @@ export async function sweep(layout: StoreLayout, catalog: Catalog): Promise<void
       ]),
     ),
   );
-  const problemsOfName = compileSchema(packageNameSchema);
+  const problemsOfName = ownSchema(packageNameSchema);
   for (const name of await readdir(layout.archives)) {
     const path = join(layout.archives, name);
     if (!known.has(path)) await rm(path, { recursive: true, force: true });

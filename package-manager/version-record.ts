@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { compileSchema, type Validate } from '#core';
+import { ownSchema } from '#core';
 import {
   digestSchema,
   objectWith,
@@ -30,7 +30,7 @@ const RecordSchema = objectWith({
   },
 });
 
-let validate: Validate | undefined;
+const validate = ownSchema(RecordSchema);
 
 export function encodeRecord(record: VersionRecord): { text: string; sha256: string } {
   const text = `${JSON.stringify(record, null, 1)}\n`;
@@ -42,7 +42,6 @@ export async function readRecord(path: string): Promise<{ record: VersionRecord;
   try {
     const text = await readFile(path, 'utf8');
     const record: unknown = JSON.parse(text);
-    validate ??= compileSchema(RecordSchema);
     return validate(record).length > 0 ? null : { record: record as VersionRecord, sha256: sha256Of(text) };
   } catch {
     return null; // missing, unreadable or not JSON: the caller reports that it cannot be used

@@ -3,7 +3,6 @@
  * sending gets to read the answer: the connection is closed only after a moment of reading on, since closing with
  * unread data makes TCP throw the answer away.
  */
-import { STATUS_CODES } from 'node:http';
 import { HoldfastError, toErrorBody, type ErrorBody, type ErrorCode, type System } from '#core';
 import type { Exchange } from './exchange.ts';
 
@@ -53,5 +52,10 @@ function mayGoOn({ received, announcedBytes }: Exchange): boolean {
 function errorBody(error: HoldfastError | StatedError): ErrorBody {
   if (error instanceof HoldfastError) return toErrorBody(error);
   const { statusCode, code, message } = error;
-  return { statusCode, error: STATUS_CODES[statusCode] ?? 'Error', code, message };
+  return {
+    statusCode,
+    error: process.getBuiltinModule('node:http').STATUS_CODES[statusCode] ?? 'Error',
+    code,
+    message,
+  };
 }

@@ -7,6 +7,7 @@ import type { BuildFailure, Message, OutputFile } from 'esbuild';
 import { HoldfastError } from '#core';
 import { dependencies } from './dependencies.ts';
 import { dependencyAssets, type Asset } from './dependency-assets.ts';
+import { leanHttp } from './lean-http.ts';
 
 export interface Bundle {
   code: Buffer;
@@ -17,7 +18,7 @@ export interface Bundle {
 }
 
 /** Raised when the same input would make another package; part of the stamp. */
-export const BUNDLER_REVISION = 3;
+export const BUNDLER_REVISION = 4;
 
 /** @throws HoldfastError HF_PACKAGE_INVALID with what esbuild found, each with its place */
 export async function bundle(options: { entry: string; directory: string }): Promise<Bundle> {
@@ -42,7 +43,7 @@ export async function bundle(options: { entry: string; directory: string }): Pro
       metafile: true,
       logLevel: 'silent',
       define: { __filename: '__holdfastFilename', __dirname: '__holdfastDirname' },
-      plugins: [dependencies, assets.plugin],
+      plugins: [leanHttp, dependencies, assets.plugin],
     });
     const code = (outputFiles[0] as OutputFile).text;
     return {

@@ -1,5 +1,4 @@
 /** The one error class: a code from the table, a message for a person, details for a program. */
-import { STATUS_CODES } from 'node:http';
 import { errorTable, type ErrorCode } from './table.ts';
 
 export class HoldfastError extends Error {
@@ -54,7 +53,7 @@ export function toErrorBody(error: HoldfastError): ErrorBody {
   const details: HoldfastError['details'] | undefined = error.details; // a foreign one may have none
   return {
     statusCode,
-    error: STATUS_CODES[statusCode] ?? 'Error',
+    error: process.getBuiltinModule('node:http').STATUS_CODES[statusCode] ?? 'Error',
     code: error.code,
     message: error.message,
     ...(details && Object.keys(details).length > 0 ? { details } : {}),

@@ -4,13 +4,7 @@
  * is not for politeness: Node hands over all requests of a packet at once, thousands, and nothing else of the process
  * runs until each has begun. A few megabytes from a stranger would cost a host its session, and so its life.
  */
-import {
-  createServer,
-  type IncomingMessage,
-  type RequestListener,
-  type Server,
-  type ServerResponse,
-} from 'node:http';
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ErrorBody } from '../errors/holdfast-error.ts';
@@ -56,7 +50,7 @@ export function createHttpServer(options: HttpServerOptions): Server {
       serve(request, response);
     };
 
-  const server = createServer(
+  const server = process.getBuiltinModule('node:http').createServer(
     {
       maxHeaderSize: headerBytesMax,
       headersTimeout: headersMs,

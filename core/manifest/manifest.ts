@@ -1,15 +1,18 @@
 /** Reads a package's manifest: older spellings normalised, checked, defaults filled in. Pure. */
 import { HoldfastError } from '../errors/holdfast-error.ts';
 import { LIMITS } from '../limits.ts';
-import { compileSchema, describeProblem, isDeeperThan, type Problem, type Validate } from '../validation.ts';
+import { compileSchema, describeProblem, isDeeperThan, ownSchema, type Problem } from '../validation.ts';
 import manifestSchema from './manifest.schema.json' with { type: 'json' };
 import type { Manifest, ManifestDocument } from './schema.ts';
 
-let validate: Validate | undefined;
+const validate = ownSchema(manifestSchema);
 
 /** How far a package is to be trusted. */
 export interface Trust {
-  /** It was checked when it was installed: then its schema is not checked again, and used without a limit of time. */
+  /**
+   * It was checked when it was installed, and its bytes have not changed since: the manifest is not checked again, and its
+   * configurationSchema used without a limit of time.
+   */
   installed?: boolean;
 }
 
@@ -28,8 +31,7 @@ export function parseManifest(text: string, { installed = false }: Trust = {}): 
   }
   if (isDeeperThan(document, LIMITS.documentDepthMax)) throw invalid([{ path: '$', expected: tooDeep }]);
   const normalised = normalise(document as Record<string, unknown>);
-  validate ??= compileSchema(manifestSchema);
-  const problems = [...validate(normalised), ...checkPaths(normalised)];
+  const problems = [...(installed ? [] : validate(normalised)), ...checkPaths(normalised)];
   if (problems.length > 0) throw invalid(problems);
   const manifest = normalised as ManifestDocument;
   if (!installed) checkConfigurationSchema(manifest);
@@ -132,7 +134,8 @@ export function configure(
     let problems: Problem[];
     try {
       const limit = installed ? {} : { timeMsMax: LIMITS.schemaCheckMsMax };
-      problems = compileSchema(configurationSchema, { useDefaults: true, ...limit })(merged);
+      // The manifest it stands in was checked when it was read.
+      problems = compileSchema(configurationSchema, { useDefaults: true, trusted: true, ...limit })(merged);
     } catch (cause) {
       const expected = `settings that the configurationSchema can check (${(cause as Error).message})`;
       throw refuse([{ path: at, expected }]);

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { HoldfastError } from '../errors/holdfast-error.ts';
 import { DEFAULTS, LIMITS } from '../limits.ts';
 import { deepFreeze } from '../manifest/manifest.ts';
-import { compileSchema, describeProblem, PROBLEMS_MAX, type Problem, type Validate } from '../validation.ts';
+import { describeProblem, ownSchema, PROBLEMS_MAX, type Problem } from '../validation.ts';
 import { readablePasswords } from './coordination-checks.ts';
 import { crossChecks, uriProblems } from './cross-checks.ts';
 import { parseJsonText } from './json-text.ts';
@@ -19,7 +19,7 @@ export interface ParsedSettings {
   warnings: string[];
 }
 
-let validate: Validate | undefined;
+const validate = ownSchema(settingsSchema);
 
 /**
  * @param knownPackages names of packages known besides `componentPackages` (the master's catalog); null skips that check
@@ -35,7 +35,6 @@ export function parseSettings(
   const parsed = parseJsonText(text);
   if (parsed.problems.length > 0) throw invalid(parsed.problems);
   const { document, warnings } = readMisspelling(parsed.document);
-  validate ??= compileSchema(settingsSchema);
   const problems = validate(document);
   if (problems.length === 0) problems.push(...uriProblems(document as ClusterSettingsDocument));
   if (problems.length > 0) throw invalid(problems);

@@ -1,11 +1,11 @@
 /** What callers may send, as JSON Schema. Bodies are checked here and not by the HTTP library, which would bend values until they fit. */
 import {
-  compileSchema,
   describeProblem,
   HoldfastError,
   IDENTIFIER_FORM,
   isDeeperThan,
   LIMITS,
+  ownSchema,
   PACKAGE_NAME_FORM,
   type StartProcessRequest,
   VERSION_FORM,
@@ -99,18 +99,16 @@ export const StartSchema = object({
 
 export const KillSchema = object({ graceMs: integer(0, 600_000) });
 
-let validateStart: Validate | undefined;
-let validateKill: Validate | undefined;
+const validateStart = ownSchema(StartSchema);
+const validateKill = ownSchema(KillSchema);
 
 /** @throws HoldfastError HF_REQUEST_INVALID with every problem's JSON path */
 export function parseStart(body: unknown): StartProcessRequest {
-  validateStart ??= compileSchema(StartSchema);
   return check(validateStart, body) as StartProcessRequest;
 }
 
 /** @throws HoldfastError HF_REQUEST_INVALID with every problem's JSON path */
 export function parseKill(body: unknown): { graceMs?: number } {
-  validateKill ??= compileSchema(KillSchema);
   return check(validateKill, body) as { graceMs?: number };
 }
 

@@ -1,5 +1,4 @@
 /** One HTTP check: asks the component's own port on this machine, and says whether it answered well and in time. */
-import { request } from 'node:http';
 import type { System } from '#core';
 
 export interface ProbeTarget {
@@ -15,7 +14,7 @@ const lastLookMs = 10;
 export function probeHttp(system: System, { port, path, timeoutMs }: ProbeTarget): Promise<string | null> {
   const { promise, resolve } = Promise.withResolvers<string | null>();
   const where = `http://127.0.0.1:${port}${path}`;
-  const asked = request({
+  const asked = process.getBuiltinModule('node:http').request({
     host: '127.0.0.1',
     port,
     path,

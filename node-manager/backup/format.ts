@@ -11,10 +11,10 @@
  * Readers refuse any other version; a change that they cannot pass over raises it.
  */
 import {
-  compileSchema,
   describeProblem,
   HoldfastError,
   LIMITS,
+  ownSchema,
   type KeyRecord,
   type StoredSettings,
 } from '#core';
@@ -68,7 +68,7 @@ const object = (properties: object, optional: string[] = []) => ({
 });
 
 const readers = {
-  [MANIFEST]: compileSchema(
+  [MANIFEST]: ownSchema(
     object({
       format: { const: FORMAT },
       formatVersion: count,
@@ -86,17 +86,17 @@ const readers = {
       },
     }),
   ),
-  [SETTINGS]: compileSchema(
+  [SETTINGS]: ownSchema(
     object({ text, updatedAt: { type: 'string' }, updatedBy: { type: 'string' }, revision: count }),
   ),
-  [PACKAGES]: compileSchema({
+  [PACKAGES]: ownSchema({
     type: 'array',
     items: object({ packageName: text, packageVersion: text, sha256: text }),
   }),
-  [DOCUMENTS]: compileSchema({ type: 'object', additionalProperties: { type: 'string' } }),
+  [DOCUMENTS]: ownSchema({ type: 'object', additionalProperties: { type: 'string' } }),
 };
 
-const checkKey = compileSchema(
+const checkKey = ownSchema(
   object({
     pool: text,
     key: { ...text, maxLength: LIMITS.keyBytesMax },

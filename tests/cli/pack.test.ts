@@ -3,6 +3,7 @@ import { mkdir, readFile, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import AdmZip from 'adm-zip';
+import { execa } from 'execa';
 import { packFolder } from '#cli';
 import { HoldfastError } from '#core';
 import { readPackage } from '#package-manager';
@@ -115,6 +116,30 @@ describe('packing a folder', function () {
     }
     await writeFile(first.zipPath, 'broken by somebody');
     assert.equal((await pack()).changed, true);
+  });
+
+  it('loads nothing more for the use of node:http than a require would', async () => {
+    install(folder, 'asks', {
+      'index.js': `const http = require('http'); exports.methods = http.METHODS;`,
+    });
+    folder.write({
+      'main.ts': [
+        `import http, { createServer } from 'node:http';`,
+        `import * as all from 'http';`,
+        `import { methods } from 'asks';`,
+        `export const same = [http.createServer, all.createServer].every(item => item === createServer);`,
+        `export { methods };`,
+        component,
+      ].join('\n'),
+    });
+    const packed = await pack();
+    const loaded = (await load(packed.zipPath, folder)) as unknown as { same: boolean; methods: string[] };
+    assert.equal(loaded.same, true);
+    assert.ok(loaded.methods.includes('GET'));
+    const main = join(folder.path, 'unpacked/content/index.js');
+    const script = `await import(${JSON.stringify(main)}); console.log(process.moduleLoadList.some(name => name.includes('undici')))`;
+    const { stdout } = await execa(process.execPath, ['--input-type=module', '--eval', script]);
+    assert.equal(stdout, 'false');
   });
 
   it('bundles a CommonJS dependency with its own requires', async () => {

@@ -112,6 +112,7 @@ describe('validation', () => {
 
   it('throws for a schema that is none, or that would answer later', () => {
     assert.throws(() => compileSchema({ type: 'nope' }));
+    assert.throws(() => compileSchema({ type: 'nope' }, { trusted: true }));
     assert.throws(() => compileSchema({ $async: true }));
     assert.doesNotThrow(() => compileSchema({ type: 'string', format: 'unheard-of' }));
   });

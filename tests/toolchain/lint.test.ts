@@ -68,6 +68,21 @@ const timers = ['timers', 'node:timers', 'timers/promises', 'node:timers/promise
   rule: 'eslint(no-restricted-imports)',
 }));
 
+const http: Example[] = [
+  {
+    title: 'node:http may not be imported',
+    path: 'channel/imports-http.ts',
+    code: `import { createServer } from 'node:http';\nexport const copy = createServer;\n`,
+    rule: 'eslint(no-restricted-imports)',
+  },
+  {
+    title: 'types of node:http may be imported',
+    path: 'channel/imports-http-types.ts',
+    code: `import type { Server } from 'node:http';\nexport type Copy = Server;\n`,
+    rule: null,
+  },
+];
+
 const rest: [title: string, path: string, code: string, rule: string | null][] = [
   [
     'Date.now outside of core/system',
@@ -188,6 +203,7 @@ const examples: Example[] = [
   ...importExamples(),
   ...relativeExamples(),
   ...timers,
+  ...http,
   ...rest.map(([title, path, code, rule]) => ({ title, path, code, rule })),
 ];
 
