@@ -6,7 +6,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { median, percentile, row, tableHead } from './measure.ts';
+import { isComparison, ratioSamples, table, type Comparison } from './comparison.ts';
+import { median, percentile, row, tableHead, type Figure } from './measure.ts';
 import { agentsScenario } from './scenarios/agents.ts';
 import { claims } from './scenarios/claims.ts';
 import { deploy } from './scenarios/deploy.ts';
@@ -17,6 +18,7 @@ import { move } from './scenarios/move.ts';
 import { placement } from './scenarios/placement.ts';
 import { planScale } from './scenarios/plan-scale.ts';
 import { renewals } from './scenarios/renewals.ts';
+import { router } from './scenarios/router.ts';
 import { start } from './scenarios/start.ts';
 import { vanish } from './scenarios/vanish.ts';
 
@@ -33,6 +35,7 @@ const scenarios = [
   agentsScenario,
   planScale,
   placement,
+  router,
 ];
 const { values, positionals } = parseArgs({
   options: { runs: { type: 'string', default: '5' } },
@@ -59,15 +62,29 @@ for (const scenario of scenarios) {
   if (positionals.length > 0 && !positionals.includes(scenario.name)) continue;
   const loadBefore = loadavg()[0]!;
   const figures = await scenario.run(runs);
-  for (const figure of figures) process.stdout.write(`${row(figure)}\n`);
-  const summary = figures.map(figure => ({
-    ...figure,
-    median: median(figure.samples),
-    p99: figure.samples.length >= 50 ? percentile(figure.samples, 0.99) : null,
-    ratio: figure.peer ? median(figure.samples) / median(figure.peer.samples) : null,
-  }));
+  for (const figure of figures) {
+    process.stdout.write(`${isComparison(figure) ? `\n${table(figure)}` : row(figure)}\n`);
+  }
+  const summary = figures.map(figure => (isComparison(figure) ? reduced(figure) : summarised(figure)));
   writeFileSync(
     join(results, `${scenario.name}.json`),
     `${JSON.stringify({ machine, loadBefore, figures: summary }, null, 2)}\n`,
   );
+}
+
+function summarised(figure: Figure): object {
+  return {
+    ...figure,
+    median: median(figure.samples),
+    p99: figure.samples.length >= 50 ? percentile(figure.samples, 0.99) : null,
+    ratio: figure.peer ? median(figure.samples) / median(figure.peer.samples) : null,
+  };
+}
+
+function reduced(comparison: Comparison): object {
+  const ratios = comparison.ratios.map(({ name, aim, ...ratio }) => {
+    const samples = ratioSamples(comparison, { name, aim, ...ratio });
+    return { name, aim, median: median(samples), samples };
+  });
+  return { ...comparison, ratios };
 }

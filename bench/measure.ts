@@ -1,5 +1,7 @@
 /** What a scenario measures and how figures are reduced: medians with their spread, and ratios to a peer of the same run. */
 
+import type { Comparison } from './comparison.ts';
+
 export interface Figure {
   name: string;
   unit:
@@ -24,7 +26,7 @@ export interface Figure {
 export interface Scenario {
   name: string;
   /** @param runs how many samples of each */
-  run(runs: number): Promise<Figure[]>;
+  run(runs: number): Promise<(Figure | Comparison)[]>;
 }
 
 export function median(samples: readonly number[]): number {

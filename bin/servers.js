@@ -11,9 +11,9 @@ var path = require('path');
 var FOLDERS = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
 var PATIENCE_MS = 8 * 60 * 1000;
 /** By Debian's package, a program on the PATH or a folder that tells whether it is there. */
-var needed = JSON.parse(fs.readFileSync(path.join(__dirname, 'servers.json'), 'utf8'));
+var testsNeed = JSON.parse(fs.readFileSync(path.join(__dirname, 'servers.json'), 'utf8'));
 
-function missing() {
+function missing(needed) {
   var folders = (process.env.PATH || '').split(path.delimiter).concat(FOLDERS);
   return needed.filter(function (one) {
     if (one.folder) return !fs.existsSync(one.folder);
@@ -23,9 +23,9 @@ function missing() {
   });
 }
 
-/** Calls back when all is there that can be had. Never fails: a test that lacks its server says so itself. */
-function ensureServers(say, done) {
-  var names = missing().map(function (one) {
+/** Calls back when all is there that can be had of what is needed (default: what the tests need). Never fails: a test that lacks its server says so itself. */
+function ensureServers(say, done, needed) {
+  var names = missing(needed || testsNeed).map(function (one) {
     return one.package;
   });
   if (names.length === 0) return done();
