@@ -7,6 +7,8 @@ export interface Pace {
   killEveryMs: number;
   moveEveryMs: number;
   deployEveryMs: number;
+  /** How often each at most; without it they go on until they are stopped. */
+  times?: { kills: number; moves: number; deployments: number };
 }
 
 export interface Disturbances {
@@ -36,8 +38,12 @@ export function disturb(
   const counts: Disturbances = { kills: 0, moves: 0, movesRefused: 0, deployments: 0, problems: [] };
   const stopping = new AbortController();
 
-  async function again(everyMs: number, what: string, work: (turn: number) => Promise<void>): Promise<void> {
-    for (let turn = 1; !stopping.signal.aborted; turn++) {
+  async function again(
+    everyMs: number,
+    what: 'kills' | 'moves' | 'deployments',
+    work: (turn: number) => Promise<void>,
+  ): Promise<void> {
+    for (let turn = 1; counts[what] < (pace.times?.[what] ?? Infinity); turn++) {
       await pause(everyMs, stopping.signal);
       if (stopping.signal.aborted) return;
       try {
@@ -49,16 +55,16 @@ export function disturb(
   }
 
   const running = Promise.all([
-    again(pace.killEveryMs, 'kill', async turn => {
+    again(pace.killEveryMs, 'kills', async turn => {
       const hosts = (await cluster.processes()).filter(
         ({ component, pid }) => component?.instanceId === 'keepers' && component.state === 'Started' && pid,
       );
-      // The only one that runs is left alone: what is tested is that others take over.
-      if (hosts.length < 2) return;
+      // Not before the last one has been replaced: on a slow machine none would ever be left.
+      if (hosts.length < copies) return;
       process.kill(hosts[turn % hosts.length]!.pid!, 'SIGKILL');
       counts.kills++;
     }),
-    again(pace.moveEveryMs, 'move', async turn => {
+    again(pace.moveEveryMs, 'moves', async turn => {
       const key = keys[(turn * 7) % keys.length]!;
       const response = await cluster.master(
         `/api/master/resources/${encodeURIComponent(key)}/move?instance=keepers`,
@@ -69,7 +75,7 @@ export function disturb(
       else if ([404, 409, 502, 503, 504].includes(response.status)) counts.movesRefused++;
       else throw new Error(`${key}: ${response.status} ${text}`);
     }),
-    again(pace.deployEveryMs, 'deployment', async turn => {
+    again(pace.deployEveryMs, 'deployments', async turn => {
       const version = `1.0.${turn}`;
       const response = await cluster.master('/api/master/packages', {
         method: 'PUT',
