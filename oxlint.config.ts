@@ -12,6 +12,7 @@ export const allowedImports: Record<string, string[]> = {
   'package-manager': [],
   leases: [],
   fences: [],
+  messaging: [],
   client: [],
   ownership: ['leases', 'channel'],
   'component-host': ['ownership', 'package-manager', 'channel', 'http-api'],
@@ -19,7 +20,7 @@ export const allowedImports: Record<string, string[]> = {
   router: ['ownership'],
   'node-manager': ['client', 'ownership', 'package-manager', 'http-api'],
   'components/*': ['fences'],
-  'publishers/*': [],
+  'publishers/*': ['messaging'],
   cli: ['client', 'node-api', 'ownership', 'package-manager', 'http-api'],
 };
 

@@ -2,12 +2,21 @@
  * Carries messages from the publisher to the component's `onMessage`. Delivery begins after the component's start and
  * ends before its stop; a message that comes outside of that is refused, so that the medium keeps it.
  */
-import { HoldfastError, type Component, type InstanceId, type Logger, type MessagePublisher } from '#core';
+import {
+  HoldfastError,
+  type Component,
+  type ComponentSubscribeOptions,
+  type InstanceId,
+  type Logger,
+  type MessageHandler,
+  type MessagePublisher,
+  type Subscription,
+} from '#core';
 import { noPublisher } from './context.ts';
 
 export interface Subscriptions {
   /** Notes a wish. @throws HoldfastError HF_WRONG_STATE after `open` */
-  add(messageType: string, options?: { concurrency?: number }): void;
+  add(messageType: string, options?: ComponentSubscribeOptions): void;
   /** @throws HoldfastError HF_NO_PUBLISHER, HF_START_FAILED */
   open(target: SubscriptionTarget): Promise<void>;
   /** Takes no more messages and resolves when none is under way. */
@@ -23,8 +32,9 @@ export interface SubscriptionTarget {
 }
 
 export function createSubscriptions(): Subscriptions {
-  const wishes: { messageType: string; options: { concurrency?: number } }[] = [];
+  const wishes: { messageType: string; options: ComponentSubscribeOptions }[] = [];
   const underWay = new Set<Promise<void>>();
+  const subscriptions: Subscription[] = [];
   let state: 'collecting' | 'delivering' | 'closed' = 'collecting';
 
   return {
@@ -51,9 +61,9 @@ export function createSubscriptions(): Subscriptions {
         );
       }
       for (const { messageType, options } of wishes) {
-        const deliver = async (message: Parameters<NonNullable<Component['onMessage']>>[0]) => {
+        const deliver: MessageHandler = async (message, delivery) => {
           if (state !== 'delivering') throw new HoldfastError('HF_UNAVAILABLE', 'the component is stopping');
-          const work = (async () => component.onMessage!(message))();
+          const work = (async () => component.onMessage!(message, delivery))();
           underWay.add(work);
           try {
             await work;
@@ -64,10 +74,14 @@ export function createSubscriptions(): Subscriptions {
             underWay.delete(work);
           }
         };
-        await publisher.subscribe(messageType, deliver, { ...options, group: instanceId });
+        subscriptions.push(
+          await publisher.subscribe(messageType, deliver, { ...options, group: instanceId }),
+        );
       }
     },
     async close() {
+      // First nothing more is taken: a message that came now would be refused, and that would count as an attempt.
+      await Promise.allSettled(subscriptions.map(subscription => subscription.close()));
       state = 'closed';
       await Promise.allSettled(underWay);
     },

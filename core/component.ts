@@ -37,8 +37,11 @@ export interface Component {
    * end after the abort, is a failure.
    */
   run?(run: JobRun, signal: AbortSignal): Promise<Json | void>;
-  /** Receives messages of the component's subscriptions. Resolving acknowledges. */
-  onMessage?(message: Message): Promise<void>;
+  /**
+   * Receives messages of the component's subscriptions, except those that go to the owner of a key. Resolving acknowledges; after a
+   * rejection the message comes again, until `maxDeliver`. At least once.
+   */
+  onMessage?(message: Message, delivery: Delivery): Promise<void>;
 }
 
 /** One run of a job. */
@@ -64,6 +67,11 @@ export interface ResourceHandler {
    * growing pause. At least once: it may come twice when an owner dies in the middle.
    */
   alarm?(): Promise<void>;
+  /**
+   * Receives messages of subscriptions with `key`, those for this key, one at a time and in order. Resolving acknowledges; after a
+   * rejection the message comes again, before those behind it, until `maxDeliver`. At least once.
+   */
+  onMessage?(message: Message, delivery: Delivery): Promise<void>;
   /** Closes the resource: afterwards another process may open it. Called once, after in-flight requests finished. */
   close(): Promise<void>;
 }
@@ -121,8 +129,11 @@ export interface ComponentContext {
   resource(instanceId: string, key: string): RemoteResource;
   /** An existing folder that all instances with this id share on one machine. Absolute path. */
   readonly dataDirectory: string;
-  /** Asks for messages of a type, delivered to `onMessage`. Call in `create` or `start`. */
-  subscribe(messageType: string, options?: { concurrency?: number }): void;
+  /**
+   * Asks for messages of a type, delivered to `onMessage`. Each is handled by one of the instance's copies: the instance's id is the
+   * group. Call in `create` or `start`.
+   */
+  subscribe(messageType: string, options?: ComponentSubscribeOptions): void;
   /** Reports health as seen from inside; shown in the status. `ready: false` keeps new requests away. */
   reportHealth(health: { ready: boolean; message?: string }): void;
   /** Only for packages whose manifest asks for the permission `cluster`: the means to run the cluster. */
@@ -142,31 +153,130 @@ export interface PublisherContext {
 
 export type PublisherState = 'stopped' | 'started' | 'failed';
 
-/** Carries messages out of a component and, where it can, to subscribers. */
+/** Carries messages out of a component and, where it can, to subscribers. Several calls may be under way at once. */
 export interface MessagePublisher {
   readonly name: string;
   readonly instanceId: string;
   readonly state: PublisherState;
   start(): Promise<void>;
+  /** Takes no more messages, lets handlers finish, sends what waits as far as the time allows; the rest stays on disk for the next start. */
   stop(): Promise<void>;
-  /** Resolves when the medium has the message durably (as far as the medium goes). */
+  /**
+   * Resolves when the broker has the message, or, while the broker is away, when it is on disk in the outbox, from where it is sent
+   * later. Messages of one process are stored in the order of the calls. One whose `messageId` was published for the same type not
+   * long before (the publisher states its window) is taken for the same message: it is not stored twice.
+   * Rejects with `HF_MESSAGE_INVALID`, `HF_MESSAGE_TOO_LARGE`, `HF_OUTBOX_FULL`, `HF_WRONG_STATE`.
+   */
   publish(message: Message): Promise<void>;
-  /** Delivers messages of a type; a publisher without it only publishes. */
-  subscribe?(
-    messageType: string,
-    handler: (message: Message) => Promise<void>,
-    options?: { group?: string; concurrency?: number },
-  ): Promise<void>;
+  /**
+   * Delivers messages of a type to the handler, whose resolving acknowledges. A publisher without this method only publishes.
+   * When this has resolved and the broker is there, the group exists: whatever is published from now on reaches it, whether or
+   * not somebody of the group is there at the time. Each message goes to one member of each group.
+   */
+  subscribe?(messageType: string, handler: MessageHandler, options?: SubscribeOptions): Promise<Subscription>;
+  /** What groups could not handle. */
+  readonly deadLetters?: DeadLetters;
+}
+
+/**
+ * Resolving acknowledges: the message does not come again to this group, unless the broker lost the acknowledgement *and* this process
+ * ended. After a rejection it comes again, after a growing pause; meanwhile others may overtake it.
+ */
+export type MessageHandler = (message: Message, delivery: Delivery) => Promise<void>;
+
+/** One attempt to have a message handled. */
+export interface Delivery {
+  /** 1 for the first try; goes on counting when another process takes the message over. */
+  readonly attempt: number;
+  /** The subscription's group. */
+  readonly group: string;
+  /** Aborts when the handler's result no longer matters, because the subscription has been given up. */
+  readonly signal: AbortSignal;
+}
+
+export interface SubscribeOptions {
+  /** Its members share the messages. Default: the instance's id. */
+  group?: string;
+  /** How many messages this process handles at once, 1 to 1,000; default 1, which keeps the order of what is not rejected. */
+  concurrency?: number;
+  /** After how many failed attempts a message becomes a dead letter, 1 to 1,000; default 5. */
+  maxDeliver?: number;
+  /** The pause before the second attempt, doubled for each further one up to `maxMs`. Default 1 s and 60 s. */
+  backoff?: { firstMs: number; maxMs: number };
+  /** False: a message that failed too often is dropped, with a line in the log. Default true. */
+  deadLetter?: boolean;
+  /** After how long without a sign of life from a process others get what it was handling, 1 s to 1 h; default 30 s. */
+  ackWaitMs?: number;
+  /**
+   * Messages with the same answer are handled one after the other, in the order in which they were published; a rejected one is tried
+   * again before those behind it. Only one process of the group may subscribe like this at a time; whoever does takes over what
+   * is unacknowledged, at once.
+   */
+  orderBy?: (message: Message) => string;
+}
+
+export interface Subscription {
+  /** Takes no more messages, and resolves when those under way are settled. What waits goes back to the group. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** Options of `ComponentContext.subscribe`. */
+export interface ComponentSubscribeOptions extends Omit<SubscribeOptions, 'group' | 'orderBy'> {
+  /**
+   * Which resource of this instance a message is for, as a key like `/ledger/eu`: it goes to `onMessage` of the handler of that key,
+   * in the process that owns it (the key gets an owner if it has none), in order for each key. A text is the name of the property that holds the key.
+   * With `key`, `concurrency` bounds the keys that are served at once; default 16.
+   */
+  key?: string | ((message: Message) => string);
+}
+
+/** Messages that a group failed to handle, kept until somebody replays or removes them. */
+export interface DeadLetters {
+  /** Oldest first. `limit` 1 to 1,000, default 100. */
+  list(query?: { group?: string; limit?: number; cursor?: string }): Promise<DeadLetterPage>;
+  /** Gives them to their group again, with fresh attempts. Resolves to the ids that were there. */
+  replay(ids: readonly string[]): Promise<string[]>;
+  /** Resolves to the ids that were there. */
+  remove(ids: readonly string[]): Promise<string[]>;
+}
+
+export interface DeadLetterPage {
+  deadLetters: DeadLetter[];
+  cursor: string | null;
+}
+
+export interface DeadLetter {
+  /** Opaque, unique among the publisher's dead letters. */
+  id: string;
+  group: string;
+  message: Message;
+  /** Why the last attempt failed, at most 1,000 characters. */
+  reason: string;
+  attempts: number;
+  /** ISO 8601, UTC. */
+  failedAt: string;
 }
 
 export interface Message {
+  /** Unique for its type; the same again means the same message. */
   messageId: string;
   /** Who sent it, usually the instance id. */
   source: string;
   /** ISO 8601, UTC. */
   timestamp: string;
+  /** What subscribers ask for: letters, digits, `_` and `-` in parts joined by dots. Without one it is `message`. */
   messageType?: string;
+  /** Text, for example JSON. */
   content?: string;
+  /** Binary content, instead of `content`. */
+  bytes?: Uint8Array;
+  /** The media type of the content, for example `application/json`. */
+  contentType?: string;
+  /**
+   * Small facts beside the content. Some names have a meaning: `correlationId` names what the message belongs to, `traceparent` and
+   * `tracestate` are those of W3C Trace Context. The host sets them on what is published while it handles a message or a request,
+   * unless they are there.
+   */
   properties: Record<string, string>;
 }
 

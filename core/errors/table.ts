@@ -244,6 +244,26 @@ export const errorTable = define({
     retryable: false,
     meaning: 'The instance has no publisher to carry messages.',
   },
+  HF_MESSAGE_INVALID: {
+    statusCode: 422,
+    retryable: false,
+    meaning: 'The message is not one that can be published; details name the place.',
+  },
+  HF_MESSAGE_TOO_LARGE: {
+    statusCode: 413,
+    retryable: false,
+    meaning: 'The content of the message is over the limit of the publisher.',
+  },
+  HF_OUTBOX_FULL: {
+    statusCode: 503,
+    retryable: true,
+    meaning: 'The broker is away, slow or full, and the publisher holds as many messages for it as it may.',
+  },
+  HF_BROKER_UNAVAILABLE: {
+    statusCode: 503,
+    retryable: true,
+    meaning: 'The message broker cannot be reached.',
+  },
   // SQL (sqlite-service)
   HF_SQL_ERROR: {
     statusCode: 400,
