@@ -36,6 +36,7 @@ describe('component host', function () {
       'component start',
       'publisher subscribe news as pool',
       'component message first',
+      'publisher unsubscribe news',
       'component stop',
       'publisher stop',
     ]);
