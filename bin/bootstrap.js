@@ -376,6 +376,7 @@ module.exports = {
   checkNode: checkNode,
   endLike: endLike,
   ensureInstalled: ensureInstalled,
+  pinnedNode: pinnedNode,
   project: project,
   run: run,
   say: say,

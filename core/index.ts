@@ -37,6 +37,7 @@ export * from './system/durable-file.ts';
 export { FOLDER_LOCK_FILES, lockFolder, type FolderLock } from './system/folder-lock.ts';
 export { makeFolder } from './system/make-folder.ts';
 export * from './system/process-table.ts';
+export { programFile } from './system/program-file.ts';
 export { socketPath } from './system/socket-path.ts';
 export { canonicalJson } from './canonical-json.ts';
 export { isSecretName, redact, REDACTED, redactSettings } from './redaction.ts';

@@ -10,6 +10,7 @@
  *   are adopted by the next one (or end themselves after `--orphan-grace-ms`).
  */
 import { readFile } from 'node:fs/promises';
+import { flushCompileCache } from 'node:module';
 import { Socket } from 'node:net';
 import { join, resolve } from 'node:path';
 import { pino } from 'pino';
@@ -30,6 +31,7 @@ async function main(): Promise<void> {
 
   const agent = await start(words);
   print({ ready: true, uri: agent.uri, pid: process.pid });
+  flushCompileCache(); // a process that is killed writes none, and the next one shall start fast all the same
   await end.promise;
   // Should anything hang: a stop has its bound.
   system.timers.after(DEFAULTS.stopMs, () => process.exit(1), { keepAlive: true });

@@ -1,16 +1,18 @@
 /**
- * Bundles a package's entry with everything it imports into one ES module. Only what Node has built in stays an import.
- * The output depends on the input files alone: no absolute paths, no dates.
+ * Bundles entries with everything they import into ES modules: one for each entry, and one for each part that is loaded later or
+ * shared, if `split` says so. Only what Node has built in stays an import. The output depends on the input files alone: no
+ * absolute paths, no dates.
  */
-import { join } from 'node:path';
-import type { BuildFailure, Message, OutputFile } from 'esbuild';
+import { basename, join } from 'node:path';
+import type { BuildFailure, Message, Plugin } from 'esbuild';
 import { HoldfastError } from '#core';
 import { dependencies } from './dependencies.ts';
 import { dependencyAssets, type Asset } from './dependency-assets.ts';
 import { leanHttp } from './lean-http.ts';
 
 export interface Bundle {
-  code: Buffer;
+  /** The entries under their names; beside them the parts that they load. */
+  modules: { name: string; code: Buffer }[];
   /** Absolute paths of every file that went in. */
   inputs: string[];
   /** Files of dependencies that must lie below the bundle. */
@@ -18,20 +20,38 @@ export interface Bundle {
 }
 
 /** Raised when the same input would make another package; part of the stamp. */
-export const BUNDLER_REVISION = 4;
+export const BUNDLER_REVISION = 5;
+
+export interface BundleOptions {
+  /** Absolute paths by the file name of the module that each becomes. */
+  entries: Record<string, string>;
+  /** Names in messages are relative to it. */
+  directory: string;
+  /** What is imported dynamically becomes a module of its own, which is read only when it is needed. */
+  split?: boolean;
+  /** Dependencies that stay imports. */
+  external?: string[];
+  plugins?: Plugin[];
+}
 
 /** @throws HoldfastError HF_PACKAGE_INVALID with what esbuild found, each with its place */
-export async function bundle(options: { entry: string; directory: string }): Promise<Bundle> {
+export async function bundle(options: BundleOptions): Promise<Bundle> {
   // Loaded only now: most commands, and a start with nothing to pack, do without.
   const { build } = await import('esbuild');
   const assets = dependencyAssets();
   try {
     const { outputFiles, metafile } = await build({
-      entryPoints: [options.entry],
+      entryPoints: Object.entries(options.entries).map(([name, path]) => ({
+        in: path,
+        out: name.replace(/\.m?js$/, ''),
+      })),
       absWorkingDir: options.directory,
-      outfile: 'bundle.js', // never written; names in the metafile are relative to the folder
+      outdir: '.', // never written; names in the metafile are relative to the folder
       write: false,
       bundle: true,
+      splitting: options.split ?? false,
+      chunkNames: 'part-[hash]',
+      external: options.external ?? [],
       platform: 'node',
       format: 'esm',
       target: 'node24',
@@ -43,11 +63,14 @@ export async function bundle(options: { entry: string; directory: string }): Pro
       metafile: true,
       logLevel: 'silent',
       define: { __filename: '__holdfastFilename', __dirname: '__holdfastDirname' },
-      plugins: [leanHttp, dependencies, assets.plugin],
+      plugins: [...(options.plugins ?? []), leanHttp, dependencies, assets.plugin],
     });
-    const code = (outputFiles[0] as OutputFile).text;
+    const names = new Map(Object.keys(options.entries).map(name => [name.replace(/\.m?js$/, '.js'), name]));
     return {
-      code: Buffer.from(commonJsPrelude(code) + code),
+      modules: outputFiles.map(({ path, text }) => ({
+        name: names.get(basename(path)) ?? basename(path),
+        code: Buffer.from(commonJsPrelude(text) + text),
+      })),
       inputs: Object.keys(metafile.inputs)
         .filter(path => !path.includes(':'))
         .map(path => join(options.directory, path)),

@@ -3,7 +3,7 @@
  * its contents only. The result is checked by the very code that nodes check uploads with.
  */
 import { mkdir, readFile } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import esbuildPackage from 'esbuild/package.json' with { type: 'json' };
 import { writeFileDurably, type Manifest } from '#core';
 import { readPackage } from '#package-manager';
@@ -42,7 +42,12 @@ export async function packFolder(
   if (stamp) {
     return { zipPath, manifest, sha256: stamp.zip.sha256, sizeBytes: stamp.zip.sizeBytes, changed: false };
   }
-  const made = await bundle({ entry: source.entry, directory: source.directory });
+  const made = await bundle({
+    entries: { [basename(source.manifest.main)]: source.entry },
+    directory: source.directory,
+    // Hosts are many, and most need few of the things that they can do.
+    split: source.manifest.kind === 'host',
+  });
   const zip = makeArchive(await entriesOf(source, made));
   const read = await readPackage(zip);
   await mkdir(dirname(zipPath), { recursive: true });
@@ -61,19 +66,19 @@ export async function packFolder(
 }
 
 async function entriesOf(source: PackageFolder, made: Bundle): Promise<ArchiveEntry[]> {
-  const bundleName = bundleNameOf(source.manifest);
-  const assets = made.assets.map(({ name, path }) => ({ name: join(dirname(bundleName), name), path }));
+  const folder = dirname(bundleNameOf(source.manifest));
+  const assets = made.assets.map(({ name, path }) => ({ name: join(folder, name), path }));
   const files = await Promise.all(
     [...assets, ...source.files].map(async ({ name, path }) => ({ name, content: await readFile(path) })),
   );
   // Tells Node that the bundle is an ES module; without it Node parses it twice to find out.
   const moduleType = {
-    name: join(dirname(bundleName), 'package.json'),
+    name: join(folder, 'package.json'),
     content: Buffer.from('{"type":"module"}\n'),
   };
   return [
     { name: 'manifest.json', content: Buffer.from(source.manifestText) },
-    { name: bundleName, content: made.code },
+    ...made.modules.map(({ name, code }) => ({ name: join(folder, name), content: code })),
     ...(files.some(file => file.name === moduleType.name) ? [] : [moduleType]),
     ...files,
   ];

@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fromErrorBody, HoldfastError } from '#core';
+import { fromErrorBody, HoldfastError, programFile } from '#core';
 
 export interface AgentOptions {
   name: string;
@@ -34,7 +34,7 @@ export interface AgentProcess {
   kill(): void;
 }
 
-const mainPath = join(import.meta.dirname, '../../node-api/main.ts');
+const mainPath = programFile(join(import.meta.dirname, '../../node-api/main.ts'));
 
 export function startAgent(options: AgentOptions): AgentProcess {
   mkdirSync(options.dataDirectory, { recursive: true, mode: 0o700 });

@@ -4,9 +4,9 @@
  */
 import { spawn } from 'node:child_process';
 import { open } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { connectChannel } from '#channel';
-import { HoldfastError, type System } from '#core';
+import { HoldfastError, programFile, type System } from '#core';
 import { EXIT } from './exit-codes.ts';
 import {
   coordinationAddress,
@@ -56,7 +56,7 @@ interface Started {
 }
 
 function startProcess(stateRoot: string): Started {
-  const main = fileURLToPath(new URL('./coordinator-main.ts', import.meta.url));
+  const main = programFile(join(import.meta.dirname, 'coordinator-main.ts'));
   const { env } = process;
   const child = spawn(process.execPath, [main, '--state', stateRoot], {
     detached: true,

@@ -45,9 +45,9 @@ describe('directory on Redis, as it is shipped', function () {
   it('claims when Node runs its sources', () => claims(entry));
 
   it('claims out of one bundled file', async () => {
-    const { code } = await bundle({ entry, directory: project });
+    const { modules } = await bundle({ entries: { 'index.js': entry }, directory: project });
     const program = join(folder, 'bundled.mjs');
-    await writeFile(program, code);
+    await writeFile(program, modules[0]!.code);
     await claims(program);
   });
 });
