@@ -49,6 +49,7 @@ function toMessage(
     source: context.instanceId,
     timestamp: detectedAt,
     messageType: `${settings.messageType}.${event.type}`,
+    contentType: 'application/json',
     content: JSON.stringify({
       event: event.type,
       path: join(settings.folder, event.path),

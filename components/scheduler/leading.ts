@@ -118,7 +118,9 @@ function toMessage({ tickMs, decidedMs }: Firing, schedule: Schedule, options: L
     source: context.instanceId,
     timestamp: new Date(decidedMs).toISOString(),
     messageType: schedule.messageType,
-    content: typeof content === 'string' ? content : JSON.stringify(content),
+    ...(typeof content === 'string'
+      ? { content, contentType: 'text/plain' }
+      : { content: JSON.stringify(content), contentType: 'application/json' }),
     properties: { schedule: schedule.id, scheduledAt, node: context.nodeName, fence: String(fence) },
   };
 }

@@ -264,6 +264,11 @@ export const errorTable = define({
     retryable: true,
     meaning: 'The message broker cannot be reached.',
   },
+  HF_REPLY_TIMEOUT: {
+    statusCode: 504,
+    retryable: false,
+    meaning: 'The message was published, but no reply to it came in time.',
+  },
   // SQL (sqlite-service)
   HF_SQL_ERROR: {
     statusCode: 400,

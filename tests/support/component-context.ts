@@ -7,6 +7,7 @@ import {
   parseManifest,
   type Component,
   type ComponentContext,
+  type Delivery,
   type LeaseService,
   type Message,
   type System,
@@ -88,6 +89,11 @@ export async function started(component: Component): Promise<{ stop(): Promise<v
   await component.start(never);
   let stopping: Promise<void> | null = null;
   return { stop: () => (stopping ??= component.stop(never)) };
+}
+
+/** What `onMessage` is told of the attempt. */
+export function deliveryOf(attempt: number, signal = never): Delivery {
+  return { attempt, group: 'test', signal };
 }
 
 /** The JSON in a message. */
