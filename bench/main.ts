@@ -1,14 +1,18 @@
 /**
  * `npm run bench [-- scenario …] [--runs n]`: measures ours and a peer in turn in the same run, prints a table, and writes
- * `bench/results/<scenario>.json`. Everything runs on loopback, and every loop is bounded.
+ * `bench/results/<scenario>.json`. `--profile` writes profiles of the scenario's processes instead, `--check` compares what a request
+ * costs with what it did. Everything runs on loopback, and every loop is bounded.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { check } from './check.ts';
 import { isComparison, ratioSamples, table, type Comparison } from './comparison.ts';
 import { median, percentile, row, tableHead, type Figure } from './measure.ts';
+import { profileWriter } from './profile-report.ts';
 import { agentsScenario } from './scenarios/agents.ts';
+import { bodies } from './scenarios/bodies.ts';
 import { claims } from './scenarios/claims.ts';
 import { deploy } from './scenarios/deploy.ts';
 import { failover } from './scenarios/failover.ts';
@@ -17,6 +21,7 @@ import { memory } from './scenarios/memory.ts';
 import { move } from './scenarios/move.ts';
 import { placement } from './scenarios/placement.ts';
 import { planScale } from './scenarios/plan-scale.ts';
+import { pm2 } from './scenarios/pm2.ts';
 import { renewals } from './scenarios/renewals.ts';
 import { router } from './scenarios/router.ts';
 import { start } from './scenarios/start.ts';
@@ -36,9 +41,16 @@ const scenarios = [
   planScale,
   placement,
   router,
+  bodies,
+  pm2,
 ];
 const { values, positionals } = parseArgs({
-  options: { runs: { type: 'string', default: '5' } },
+  options: {
+    runs: { type: 'string', default: '5' },
+    profile: { type: 'boolean', default: false },
+    check: { type: 'boolean', default: false },
+    store: { type: 'boolean', default: false },
+  },
   allowPositionals: true,
 });
 const runs = Number(values.runs);
@@ -52,6 +64,18 @@ if (unknown.length > 0) {
     `no scenario ${unknown.join(', ')}; there are: ${scenarios.map(item => item.name).join(', ')}\n`,
   );
   process.exit(2);
+}
+
+const say = (line: string) => void process.stdout.write(`${line}\n`);
+if (values.check) process.exit((await check({ store: values.store, say })) ? 0 : 1);
+if (values.profile) {
+  for (const scenario of scenarios.filter(({ name }) => positionals.includes(name))) {
+    if (!scenario.profile) throw new Error(`${scenario.name} has no profile`);
+    const writer = profileWriter(scenario.name);
+    await scenario.profile(writer.write);
+    say(writer.end());
+  }
+  process.exit(0);
 }
 
 const machine = `${cpus().length} cores (${cpus()[0]?.model.trim()}), ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}`;

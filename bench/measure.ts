@@ -1,6 +1,7 @@
 /** What a scenario measures and how figures are reduced: medians with their spread, and ratios to a peer of the same run. */
 
 import type { Comparison } from './comparison.ts';
+import type { CpuProfile } from './profile.ts';
 
 export interface Figure {
   name: string;
@@ -27,6 +28,8 @@ export interface Scenario {
   name: string;
   /** @param runs how many samples of each */
   run(runs: number): Promise<(Figure | Comparison)[]>;
+  /** Puts load on the path and hands out a profile of each process on it. */
+  profile?(write: (processName: string, profile: CpuProfile) => void): Promise<void>;
 }
 
 export function median(samples: readonly number[]): number {

@@ -7,6 +7,7 @@ import { startBenchCluster, type BenchCluster } from '../bench-cluster.ts';
 import { note, type Comparison, type Ratio } from '../comparison.ts';
 import { wrk } from '../load/wrk.ts';
 import type { Scenario } from '../measure.ts';
+import { profileProcess } from '../profile.ts';
 import { cpuMsOf } from '../peers/bare-process.ts';
 import { ensureNpmPeers, ensurePrograms } from '../peers/install.ts';
 import {
@@ -19,12 +20,24 @@ import {
 } from '../peers/proxies.ts';
 
 const loadSeconds = 3;
+const profileMs = 4_000;
 export const ours = 'Holdfast: router + component hosts';
 export const haproxy = 'HAProxy + node:http hosts';
-const httpProxy = 'http-proxy + node:http hosts';
+export const direct = 'direct, one node:http host';
+export const httpProxy = 'http-proxy + node:http hosts';
+const replyFrom = '@fastify/reply-from + node:http hosts';
+const haproxyAlone = 'HAProxy + nginx hosts that cost little';
+const starts: Record<string, (upstreams: readonly Peer[]) => Promise<Peer>> = {
+  [haproxy]: startHaproxy,
+  'nginx + node:http hosts': startNginx,
+  [haproxyAlone]: startHaproxy,
+  [httpProxy]: upstreams => startNodeProxy('http-proxy', upstreams),
+  [replyFrom]: upstreams => startNodeProxy('reply-from', upstreams),
+};
+const others = Object.keys(starts).filter(name => name !== haproxy);
 
 /** Who is measured: where to ask, and whose CPU time counts. */
-interface Subject {
+export interface Subject {
   name: string;
   port: number;
   proxyPids: readonly number[];
@@ -33,7 +46,6 @@ interface Subject {
 
 export interface Subjects {
   all: Subject[];
-  bench: BenchCluster;
   stop(): Promise<void>;
 }
 
@@ -60,78 +72,81 @@ export const router: Scenario = {
       await subjects.stop();
     }
   },
+  async profile(write) {
+    const subjects = await startSubjects([ours]);
+    try {
+      const [{ port, proxyPids, hostPids }] = subjects.all as [Subject];
+      await warmUp({ port });
+      const load = wrk({ ...smallRequests, port, connections: 64, seconds: 12 });
+      write('router', await profileProcess(proxyPids[0]!, profileMs));
+      write('component host', await profileProcess(hostPids[0]!, profileMs));
+      await load;
+    } finally {
+      await subjects.stop();
+    }
+  },
 };
 
-export async function startSubjects(): Promise<Subjects> {
+/** Those that are named, in the order of the names; default: all. */
+export async function startSubjects(
+  names: readonly string[] = [direct, haproxy, ...others, ours],
+): Promise<Subjects> {
   await ensurePrograms(['haproxy', 'nginx', 'wrk', 'taskset']);
-  ensureNpmPeers();
+  if (names.some(name => name === httpProxy || name === replyFrom)) ensureNpmPeers();
   const started: Peer[] = [];
   const begin = async (peer: Promise<Peer>) => {
     started.push(await peer);
     return started.at(-1)!;
   };
+  const pair = async (start: () => Promise<Peer>) => [await begin(start()), await begin(start())] as const;
   let bench: BenchCluster | null = null;
   const stop = async () => {
     await bench?.cluster.dispose();
     for (const peer of started) await peer.stop();
   };
   try {
-    const hosts = [await begin(startUpstream()), await begin(startUpstream())];
-    const cheap = [await begin(startCheapUpstream()), await begin(startCheapUpstream())];
-    const behind = (name: string, { port, pid }: Peer, upstreams: readonly Peer[]): Subject => ({
-      name,
-      port,
-      proxyPids: [pid],
-      hostPids: upstreams.map(upstream => upstream.pid),
-    });
-    const all: Subject[] = [
-      {
-        name: 'direct, one node:http host',
-        port: hosts[0]!.port,
-        proxyPids: [],
-        hostPids: [hosts[0]!.pid],
-      },
-      behind(haproxy, await begin(startHaproxy(hosts)), hosts),
-      behind('nginx + node:http hosts', await begin(startNginx(hosts)), hosts),
-      behind('HAProxy + nginx hosts that cost little', await begin(startHaproxy(cheap)), cheap),
-      behind(httpProxy, await begin(startNodeProxy('http-proxy', hosts)), hosts),
-      behind(
-        '@fastify/reply-from + node:http hosts',
-        await begin(startNodeProxy('reply-from', hosts)),
-        hosts,
-      ),
-    ];
-    bench = await startBenchCluster();
-    const { routerPort: port, routerPids: proxyPids, hostPids } = bench;
-    all.push({ name: ours, port, proxyPids, hostPids });
-    return { all, bench, stop };
+    const hosts = await pair(startUpstream);
+    const all: Subject[] = [];
+    for (const name of names) {
+      if (name === ours) {
+        bench = await startBenchCluster();
+        const { routerPort: port, routerPids: proxyPids, hostPids } = bench;
+        all.push({ name, port, proxyPids, hostPids });
+      } else if (name === direct) {
+        all.push({ name, port: hosts[0].port, proxyPids: [], hostPids: [hosts[0].pid] });
+      } else {
+        const upstreams = name === haproxyAlone ? await pair(startCheapUpstream) : hosts;
+        const { port, pid } = await begin(starts[name]!(upstreams));
+        all.push({ name, port, proxyPids: [pid], hostPids: upstreams.map(upstream => upstream.pid) });
+      }
+    }
+    return { all, stop };
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-const target = { prefix: '/bench/', keys: 1_000, bytesMin: 250 };
+export const smallRequests = { prefix: '/bench/', keys: 1_000, bytesMin: 250 };
 
 /** Opens all keys, and lets every process compile what it needs; each body is compared with what its key must give. */
 export async function warmUp({ port }: { port: number }): Promise<void> {
-  await wrk({ ...target, port, connections: 8, seconds: 2, compare: true });
-  await wrk({ ...target, port, connections: 64, seconds: 2 });
+  await wrk({ ...smallRequests, port, connections: 8, seconds: 2, compare: true });
+  await wrk({ ...smallRequests, port, connections: 64, seconds: 2 });
 }
 
 /** One round: 64 connections, then one. */
-export async function measure(
+async function measure(
   { port, proxyPids, hostPids }: Subject,
-  options: { browserHeaders?: boolean; seconds?: number } = {},
+  { browserHeaders = false } = {},
 ): Promise<Record<string, number>> {
-  const { browserHeaders = false, seconds = loadSeconds } = options;
   const cpuMs = (pids: readonly number[]) => pids.reduce((sum, pid) => sum + cpuMsOf(pid), 0);
   const before = { proxy: cpuMs(proxyPids), hosts: cpuMs(hostPids) };
-  const many = await wrk({ ...target, port, connections: 64, seconds, browserHeaders });
+  const many = await wrk({ ...smallRequests, port, connections: 64, seconds: loadSeconds, browserHeaders });
   const perRequest = (spentMs: number) => (spentMs * 1_000) / many.requests;
   const proxy = perRequest(cpuMs(proxyPids) - before.proxy);
   const hosts = perRequest(cpuMs(hostPids) - before.hosts);
-  const one = await wrk({ ...target, port, connections: 1, seconds: 1, browserHeaders });
+  const one = await wrk({ ...smallRequests, port, connections: 1, seconds: 1, browserHeaders });
   return {
     'requests/s': many.perSecond,
     'p99, ms': many.p99Us / 1_000,
