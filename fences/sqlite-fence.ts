@@ -23,6 +23,11 @@ export interface SqliteFence {
    */
   install(fence: bigint, prepare?: () => void): void;
   /**
+   * Checks the fence inside a transaction of yours, which must have been begun with BEGIN IMMEDIATE: then it holds to the transaction's end.
+   * @throws HoldfastError HF_FENCED when the file holds another fence; then roll back
+   */
+  check(fence: bigint): void;
+  /**
    * Runs `work`, which must not be async, in one transaction in which the file holds exactly this fence, and commits it.
    *
    * `lock: 'first'` (the default) takes the file's write lock at once. `'late'` takes it with the first write, so that reading
@@ -84,12 +89,16 @@ export function createSqliteFence(database: DatabaseSync, options: SqliteFenceOp
     if (database.isTransaction) throw new Error('the database is inside a transaction already');
   }
 
+  function check(fence: bigint): void {
+    const found = read();
+    if (found !== fence) throw fenced(found ?? 0n);
+  }
+
   function attempt<Value>(fence: bigint, work: () => Value, statement: string): Value {
     refuseTransaction();
     database.exec(statement);
     try {
-      const found = read();
-      if (found !== fence) throw fenced(found ?? 0n);
+      check(fence);
       const value = work();
       refuseAsync(value);
       database.exec('COMMIT');
@@ -101,6 +110,11 @@ export function createSqliteFence(database: DatabaseSync, options: SqliteFenceOp
   }
 
   return {
+    check(fence) {
+      checkFence(fence);
+      if (!database.isTransaction) throw new Error('the database is in no transaction; BEGIN IMMEDIATE first, or use write');
+      check(fence);
+    },
     install(fence, prepare) {
       checkFence(fence);
       const foreignKeys = database.prepare('PRAGMA foreign_keys').get()?.['foreign_keys'] === 1;

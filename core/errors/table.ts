@@ -280,6 +280,17 @@ export const errorTable = define({
     retryable: false,
     meaning: 'The SQL ran longer than the deadline and was ended; uncommitted work was rolled back.',
   },
+  // database-replication
+  HF_REPLICATION_REFUSED: {
+    statusCode: 503,
+    retryable: false,
+    meaning: 'The replication cannot begin like this: settings, rights or schemas do not fit.',
+  },
+  HF_REPLICATION_HALTED: {
+    statusCode: 503,
+    retryable: false,
+    meaning: 'The replication stands still, because going on would lose or overwrite something.',
+  },
   // Starting
   HF_PORT_IN_USE: {
     statusCode: 503,

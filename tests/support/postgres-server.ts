@@ -42,7 +42,8 @@ export function findPostgres(): string | null {
   return folders().find(folder => existsSync(join(folder, 'initdb'))) ?? null;
 }
 
-export async function startPostgres(): Promise<PostgresServer> {
+/** @param settings further ones, as `name=value` */
+export async function startPostgres(settings: readonly string[] = []): Promise<PostgresServer> {
   const binaries = findPostgres();
   if (!binaries) throw new Error('PostgreSQL is not installed');
   const directory = await mkdtemp(join(tmpdir(), 'hf-postgres-'));
@@ -69,8 +70,13 @@ export async function startPostgres(): Promise<PostgresServer> {
     await until('PostgreSQL answers', async () => {
       if (!child || child.exitCode !== null || child.signalCode !== null) {
         // Right after a SIGKILL a start may fail, while processes of the one before are still ending.
-        const settings = ['fsync=off', 'listen_addresses=127.0.0.1', `unix_socket_directories=${directory}`];
-        const parameters = ['-D', data, '-p', String(port), ...settings.flatMap(one => ['-c', one])];
+        const all = [
+          'fsync=off',
+          'listen_addresses=127.0.0.1',
+          `unix_socket_directories=${directory}`,
+          ...settings,
+        ];
+        const parameters = ['-D', data, '-p', String(port), ...all.flatMap(one => ['-c', one])];
         child = spawn(...command('postgres', parameters), { stdio: 'ignore' });
       }
       const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 1_000 });
