@@ -112,7 +112,8 @@ export function createSqliteFence(database: DatabaseSync, options: SqliteFenceOp
   return {
     check(fence) {
       checkFence(fence);
-      if (!database.isTransaction) throw new Error('the database is in no transaction; BEGIN IMMEDIATE first, or use write');
+      if (!database.isTransaction)
+        throw new Error('the database is in no transaction; BEGIN IMMEDIATE first, or use write');
       check(fence);
     },
     install(fence, prepare) {

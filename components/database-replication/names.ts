@@ -1,7 +1,5 @@
 /** What a replication calls its things in the databases, and how SQL names are quoted. Names are made from the setting `name` alone. */
 
-export const NAME_PATTERN = /^[a-z][a-z0-9_]{0,29}$/;
-
 export const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
 /** `schema.table` or `table`, each part quoted. A dot inside a name cannot be expressed, and is refused by the settings. */

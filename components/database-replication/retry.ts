@@ -2,7 +2,7 @@
 import { ReplicationProblem } from './problem.ts';
 
 const passing = { firstMs: 100, maxMs: 5_000 };
-const problemMs = 5_000;
+const problemMs = 2_000;
 
 /** @param failures how many came one after the other without anything being applied, this one included */
 export function retryDelayMs(error: unknown, failures: number): number {

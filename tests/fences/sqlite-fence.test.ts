@@ -48,6 +48,16 @@ describe('SQLite fences', () => {
       assert.throws(() => fence.write(2n, insert), { code: 'HF_FENCED' });
     });
 
+    it('checks inside a transaction of the caller, and only there', () => {
+      const fence = createSqliteFence(database);
+      fence.install(2n);
+      assert.throws(() => fence.check(2n), /in no transaction/);
+      database.exec('BEGIN IMMEDIATE');
+      fence.check(2n);
+      assert.throws(() => fence.check(1n), { code: 'HF_FENCED', details: { fence: '2' } });
+      database.exec('ROLLBACK');
+    });
+
     it('leaves a transaction of the caller alone', () => {
       const fence = createSqliteFence(database);
       fence.install(1n);

@@ -118,7 +118,9 @@ export function toPostgres(postgresType: string): (cell: Cell) => Cell {
       throw new UnfitValue(`a BLOB does not fit ${postgresType}`);
     }
     if (family === 'bytes') throw new UnfitValue(`only a BLOB fits ${postgresType}`);
-    if (family === 'boolean' && cell !== 1n && cell !== 0n) {
+    if (family === 'boolean') {
+      if (cell === 1n) return 't';
+      if (cell === 0n) return 'f';
       throw new UnfitValue('only 0 and 1 fit boolean');
     }
     if (typeof cell === 'string') {

@@ -51,6 +51,8 @@ export function sqliteTable(database: DatabaseSync, table: string): string[] {
   // hex(NULL) is '', which the generator does not make.
   const rows = sqliteRows(database, `SELECT ${columns[table]} FROM ${table}`);
   return rows
-    .map(row => JSON.stringify(row.map(cell => (cell === null || cell === '' ? null : String(cell)))))
+    .map(row =>
+      JSON.stringify(row.map(cell => (cell === null || cell === '' ? null : `${cell as string | bigint}`))),
+    )
     .sort();
 }

@@ -3,7 +3,7 @@ import type { Dice } from '../../simulation/dice.ts';
 import { bytes, ledgerRows, truth, type Kind } from './dialects.ts';
 
 const ids = 120;
-const letters = 'abcdefgh';
+const letters = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
 
 export function firstRows(dice: Dice, kind: Kind, count: number): string {
   const ledger = Array.from({ length: ledgerRows }, (_, id) => `INSERT INTO ledger VALUES (${id}, 0);`);
@@ -29,7 +29,7 @@ export function transaction(dice: Dice, kind: Kind): string[] {
 
 function statement(dice: Dice, kind: Kind): string {
   const id = dice.below(ids);
-  const [a, b] = [dice.pick([...letters]), dice.below(5)];
+  const [a, b] = [dice.pick(letters), dice.below(5)];
   switch (dice.below(14)) {
     case 0:
     case 1:
