@@ -44,6 +44,8 @@ export interface BrokerSession {
 export interface ConsumeOptions {
   subject: string;
   group: string;
+  /** Names the subscription: unique, and the same in each session of its process. */
+  member: string;
   /** At most so many messages are handed out and not settled. */
   prefetch: number;
   /** After how long without `extend` others get a message. */

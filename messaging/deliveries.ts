@@ -52,6 +52,7 @@ export function createDeliveries(deps: DeliveriesDeps): Deliveries {
   });
   const held = new Map<string, Work>();
   const lanes = createLanes<Work>({ concurrency: plan.concurrency, run: attempt });
+  const member = system.random.id(16);
   const settling = new Set<Promise<void>>();
   const given = new AbortController();
   let consumer: Consumer | null = null;
@@ -206,7 +207,7 @@ export function createDeliveries(deps: DeliveriesDeps): Deliveries {
       let made: Consumer | null = null;
       const early: Incoming[] = [];
       try {
-        const options = { subject, group, prefetch, ackWaitMs, exclusive };
+        const options = { subject, group, member, prefetch, ackWaitMs, exclusive };
         made = await session.consume(options, incoming => {
           if (made) arrive(incoming, made);
           else early.push(incoming);

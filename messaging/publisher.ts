@@ -26,7 +26,7 @@ import { readPublisherSettings } from './settings.ts';
 import { planSubscription } from './subscribe-options.ts';
 
 /** How long a start and a subscription wait for the broker before they go on without it. */
-const brokerWaitMs = 5_000;
+const brokerWaitMs = 3_000;
 /** How long a stop waits for handlers, and for messages to go out. */
 const stopMs = { handlers: 4_000, sending: 2_000 };
 

@@ -77,10 +77,9 @@ function openSession(database: DatabaseSync, options: LocalBrokerOptions, system
       bells.ring(message.subject);
     },
     async consume(wanted, onMessage) {
-      const id = system.random.id(16);
-      const consumer = await startConsumer({ system, store, transactions, bells, id }, wanted, onMessage);
+      const consumer = await startConsumer({ system, store, transactions, bells }, wanted, onMessage);
       if (closed) consumer.end();
-      else consumers.set(id, consumer);
+      else consumers.set(wanted.member, consumer);
       return consumer;
     },
     async listDeadLetters({ group, limit, cursor }) {

@@ -12,12 +12,12 @@ import type { Transactions } from './transactions.ts';
 const lookMs = 1_000;
 
 export async function startConsumer(
-  deps: { system: System; store: Store; transactions: Transactions; bells: Bells; id: string },
+  deps: { system: System; store: Store; transactions: Transactions; bells: Bells },
   options: ConsumeOptions,
   onMessage: (incoming: Incoming) => void,
 ): Promise<Consumer & { end(): void }> {
-  const { system, store, transactions, bells, id } = deps;
-  const { subject, prefetch, ackWaitMs, exclusive } = options;
+  const { system, store, transactions, bells } = deps;
+  const { subject, member: id, prefetch, ackWaitMs, exclusive } = options;
   const me = processIdentity(process.pid)!;
   const seqs = new WeakMap<Incoming, number>();
   const held = new Set<Incoming>();
@@ -29,6 +29,7 @@ export async function startConsumer(
   const group = await transactions.write(() => {
     const made = store.group(subject, options.group);
     if (exclusive) store.freeGroup(made);
+    else store.endConsumer(id); // what it had in a session before comes again
     store.putConsumer(row());
     return made;
   });

@@ -23,7 +23,7 @@ import { until } from '../../support/wait.ts';
 export interface BrokerControl {
   /** SIGKILL, and nothing listens any more. */
   kill(): Promise<void>;
-  /** On what it had on disk. */
+  /** On what it had on disk; called only when it was killed. */
   start(): Promise<void>;
   /** SIGSTOP, SIGCONT. */
   pause(): void;
