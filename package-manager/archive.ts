@@ -4,7 +4,7 @@
  */
 import { open } from 'node:fs/promises';
 import { fileSource } from './byte-source.ts';
-import { readContent, readSmallContent, type Sink } from './entry-data.ts';
+import { readContent, readWholeContent, type Sink } from './entry-data.ts';
 import { inspectArchive } from './inspection.ts';
 import { archiveLimits, type PackageLimits } from './limits.ts';
 import { invalid } from './refusal.ts';
@@ -33,7 +33,7 @@ export async function openArchive(path: string, limits: PackageLimits = archiveL
     };
     return {
       entries: entries.map(({ name, sizeBytes }) => ({ name, sizeBytes })),
-      read: async name => readSmallContent(source, find(name)),
+      read: async name => readWholeContent(source, find(name)),
       stream: async (name, sink) => readContent(source, find(name), sink),
       close: () => file.close(),
     };

@@ -18,13 +18,14 @@ export function bufferSource(buffer: Buffer): ByteSource {
   };
 }
 
-const windowBytes = 64 * 1024;
+const readAheadBytes = 64 * 1024;
 
 /**
- * Reads ahead by a window, because an archive is mostly read in order and small entries are many. A window is never
- * written to again, so that what was handed out stays as it was.
+ * Reads ahead by a window, because headers are mostly read in order and are many. A window is never written to again, so
+ * that what was handed out stays as it was. With a window of 0 exactly what is asked for is read: for readers side by
+ * side, who would only push each other's window away.
  */
-export function fileSource(file: FileHandle, sizeBytes: number): ByteSource {
+export function fileSource(file: FileHandle, sizeBytes: number, windowBytes = readAheadBytes): ByteSource {
   let window: Buffer = Buffer.alloc(0);
   let windowStart = 0;
 

@@ -7,7 +7,7 @@ import { posix } from 'node:path';
 import { parseManifest, type Manifest } from '#core';
 import semver from 'semver';
 import type { ByteSource } from './byte-source.ts';
-import { readSmallContent } from './entry-data.ts';
+import { readWholeContent } from './entry-data.ts';
 import { assertNoClashes } from './entry-name.ts';
 import type { PackageLimits } from './limits.ts';
 import { invalid, tooLarge } from './refusal.ts';
@@ -127,7 +127,7 @@ async function readManifest(
       actual: entry.sizeBytes,
     });
   }
-  return parseManifest((await readSmallContent(source, entry)).toString('utf8'));
+  return parseManifest((await readWholeContent(source, entry)).toString('utf8'));
 }
 
 function assertMain(manifest: Manifest, entries: readonly LocatedEntry[]): void {

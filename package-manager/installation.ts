@@ -2,16 +2,15 @@
  * Builds one version in its staging folder and puts it in place. All of this is invisible until the catalog names the
  * version: what a crash leaves behind is swept at the next opening.
  *
- * Order: unpack → read back → record → sync → rename archive, record and folder to their places → sync those folders.
+ * Order: unpack and read back, file by file → record → sync → rename archive, record and folder to their places → sync those folders.
  */
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { HoldfastError, syncDirectory, writeFileDurably } from '#core';
+import { syncDirectory, writeFileDurably } from '#core';
 import type { ByteSource } from './byte-source.ts';
 import type { CatalogVersion } from './catalog.ts';
 import { extractPackage } from './extraction.ts';
 import type { Inspection } from './inspection.ts';
-import { checkFiles } from './integrity.ts';
 import type { StoreLayout } from './layout.ts';
 import type { Digest } from './package-source.ts';
 import type { VersionHealth } from './version-health.ts';
@@ -36,14 +35,8 @@ export async function buildVersion(
   onStep: (step: InstallationStep) => Promise<void>,
 ): Promise<{ version: CatalogVersion; health: VersionHealth }> {
   const folder = join(staged.folder, 'package');
-  const files = await extractPackage(source, entries, folder);
+  const { files, fingerprints } = await extractPackage(source, entries, folder);
   await onStep('extracted');
-  const { problem, fingerprints } = await checkFiles(folder, files);
-  if (problem !== null) {
-    throw new HoldfastError('HF_PACKAGE_CORRUPT', `what was written reads back differently: ${problem}`, {
-      details: { packageName: manifest.packageName, packageVersion: manifest.packageVersion },
-    });
-  }
   const record: VersionRecord = {
     format: 1,
     name: manifest.packageName,

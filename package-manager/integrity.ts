@@ -6,6 +6,7 @@
  * skip the reading of what was not touched since.
  */
 import { createHash } from 'node:crypto';
+import type { BigIntStats } from 'node:fs';
 import { lstat, opendir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { forEachBounded } from './bounded.ts';
@@ -37,7 +38,7 @@ export async function checkFiles(
     const extra = await unexpectedFile(folder, '', expected);
     if (extra !== null) problems.push(`${extra} does not belong to it`);
     await forEachBounded(files, width, async file => {
-      const fingerprint = await fingerprintOf(join(folder, file.path), file);
+      const fingerprint = await presentFingerprint(join(folder, file.path), file);
       if (fingerprint === null) {
         problems.push(`${file.path} is missing or has another size or type`);
       } else if (
@@ -72,13 +73,16 @@ async function fileDigest(path: string, sizeBytes: number): Promise<string> {
     .digest('hex');
 }
 
-async function fingerprintOf(path: string, file: FileRecord): Promise<string | null> {
+export function fingerprintOf(found: BigIntStats): string {
+  return [found.dev, found.ino, found.size, found.mtimeNs, found.ctimeNs].join(':');
+}
+
+async function presentFingerprint(path: string, file: FileRecord): Promise<string | null> {
   const found = await lstat(path, { bigint: true }).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return null;
     throw error;
   });
-  if (!found?.isFile() || found.size !== BigInt(file.sizeBytes)) return null;
-  return [found.dev, found.ino, found.size, found.mtimeNs, found.ctimeNs].join(':');
+  return found?.isFile() && found.size === BigInt(file.sizeBytes) ? fingerprintOf(found) : null;
 }
 
 /** The first thing below `folder` that is neither an expected file nor a folder, or null. */

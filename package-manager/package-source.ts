@@ -17,8 +17,10 @@ export interface Digest {
 }
 
 const chunkBytes = 64 * 1024;
+/** Large enough for few system calls, small enough that memory stays where it was. */
+const writeBytes = 256 * 1024;
 
-/** Copies into `file`, hashing on the way; stops at the size limit. The file is not synced yet. */
+/** Copies into `file`, hashing while it is written; stops at the size limit. The file is not synced yet. */
 export async function copyArchive(
   source: PackageSource,
   file: FileHandle,
@@ -26,13 +28,40 @@ export async function copyArchive(
 ): Promise<Digest> {
   const hash = createHash('sha256');
   let sizeBytes = 0;
-  for await (const chunk of chunksOf(source)) {
-    sizeBytes += chunk.length;
-    if (sizeBytes > limits.archiveBytesMax) throw archiveTooLarge(limits, sizeBytes);
-    hash.update(chunk);
-    await file.writeFile(chunk); // goes on where the last write ended
+  let gathered: Buffer[] = [];
+  let gatheredBytes = 0;
+  let writing: Promise<void> = Promise.resolve();
+  const flush = async (): Promise<void> => {
+    const chunks = gathered;
+    gathered = [];
+    gatheredBytes = 0;
+    await writing; // at most one write is under way, and at most one more is gathered meanwhile
+    writing = writeAll(file, chunks);
+    writing.catch(() => undefined); // it is awaited before the next one, or at the end
+  };
+  try {
+    for await (const chunk of chunksOf(source)) {
+      sizeBytes += chunk.length;
+      if (sizeBytes > limits.archiveBytesMax) throw archiveTooLarge(limits, sizeBytes);
+      hash.update(chunk);
+      gathered.push(chunk);
+      gatheredBytes += chunk.length;
+      if (gatheredBytes >= writeBytes) await flush();
+    }
+    await flush();
+  } finally {
+    await writing; // nothing is written any more when this is over
   }
   return { sha256: hash.digest('hex'), sizeBytes };
+}
+
+/** Goes on where the last write ended. */
+async function writeAll(file: FileHandle, chunks: Buffer[]): Promise<void> {
+  const wanted = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+  if (wanted === 0) return;
+  const { bytesWritten } = await file.writev(chunks);
+  // A disk that is nearly full takes a part; writing the rest tells why.
+  if (bytesWritten < wanted) await file.writeFile(Buffer.concat(chunks).subarray(bytesWritten));
 }
 
 /** Hashes without keeping. */

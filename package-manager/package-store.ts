@@ -214,7 +214,8 @@ class DiskPackageStore implements PackageStore {
     }
     const installedAt = known?.installedAt ?? isoTime(this.#options.system.clock);
     const step = (reached: InstallationStep) => this.#step(reached);
-    const built = await buildVersion(source, inspection, staged, installedAt, step);
+    const exact = fileSource(file, staged.sizeBytes, 0);
+    const built = await buildVersion(exact, inspection, staged, installedAt, step);
     let surplus: string[];
     try {
       await placeVersion(this.#layout, name, version, staged, step);
