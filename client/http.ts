@@ -2,8 +2,8 @@
  * One HTTP call to a Holdfast API: bearer token, a deadline on every call, and Holdfast's errors. What answers with an
  * error body throws that error; what does not answer at all throws HF_NODE_UNREACHABLE, which names the URI and why.
  */
-import { openAsBlob } from 'node:fs';
 import { ACTOR_HEADER, fromErrorBody, HoldfastError } from '#core';
+import { sendZip, type Zip } from './upload.ts';
 
 export interface ConnectionOptions {
   /** Base URI, `http://host:port`. A trailing slash is ignored. */
@@ -16,16 +16,15 @@ export interface ConnectionOptions {
   actor?: string;
 }
 
-/** A ZIP: its bytes, or a file that is streamed. */
-export type Zip = Buffer | { path: string };
-
 export interface CallOptions {
   query?: Record<string, string | number | boolean | undefined>;
   /** Sent as JSON. */
   json?: unknown;
   /** Sent as it is, with `contentType`. */
-  body?: string | Buffer | Blob;
+  body?: string | Buffer;
   contentType?: string;
+  /** Sent as `application/zip`. */
+  zip?: Zip;
   headers?: Record<string, string>;
   timeoutMs?: number;
   /** Besides the deadline; its reason is thrown when it aborts. */
@@ -65,16 +64,17 @@ export function createConnection(
     const body = call.json === undefined ? call.body : JSON.stringify(call.json);
     if (body !== undefined) headers['content-type'] = call.contentType ?? 'application/json';
     const deadline = AbortSignal.timeout(call.timeoutMs ?? options.timeoutMs ?? defaultTimeoutMs);
-    const response = await read(
-      fetch(url, {
-        method,
-        headers,
-        redirect: 'error',
-        signal: call.signal ? AbortSignal.any([call.signal, deadline]) : deadline,
-        ...(body === undefined ? {} : { body: body as NonNullable<RequestInit['body']> }),
-      }),
-      call.signal,
-    );
+    const signal = call.signal ? AbortSignal.any([call.signal, deadline]) : deadline;
+    const sending = call.zip
+      ? sendZip(url, { method, headers, zip: call.zip, signal })
+      : fetch(url, {
+          method,
+          headers,
+          redirect: 'error',
+          signal,
+          ...(body === undefined ? {} : { body: body as NonNullable<RequestInit['body']> }),
+        });
+    const response = await read(sending, call.signal);
     if (response.ok) return response;
     throw await errorOf(response, `${method} ${url.pathname} at ${uri}`);
   }
@@ -84,6 +84,7 @@ export function createConnection(
       return await reading;
     } catch (cause) {
       if (signal?.aborted) throw signal.reason;
+      if (cause instanceof HoldfastError) throw cause;
       throw new HoldfastError('HF_NODE_UNREACHABLE', `${uri} does not answer: ${reasonOf(cause)}`, {
         details: { uri },
         cause,
@@ -116,16 +117,6 @@ export function createConnection(
       }
     },
   };
-}
-
-/** @throws HoldfastError HF_USAGE when the file cannot be read */
-export async function zipBody(zip: Zip): Promise<Buffer | Blob> {
-  if (Buffer.isBuffer(zip)) return zip;
-  try {
-    return await openAsBlob(zip.path, { type: 'application/zip' });
-  } catch (cause) {
-    throw new HoldfastError('HF_USAGE', `cannot read the package file ${zip.path}`, { cause });
-  }
 }
 
 /** `['api', 'a/b']` → `/api/a%2Fb`. */

@@ -19,7 +19,8 @@ import type {
   SettingsRevision,
   SyncStatus,
 } from '#core';
-import { path, zipBody, type ConnectionOptions, type Zip } from './http.ts';
+import { path, type ConnectionOptions } from './http.ts';
+import { uploadUnlessKnown, type Zip } from './upload.ts';
 import { createLeaderConnection } from './leader-connection.ts';
 import { readEvents } from './server-sent-events.ts';
 
@@ -114,6 +115,8 @@ export interface MasterClient {
     zip: Zip,
     options: {
       makeCurrent: boolean;
+      /** Of the ZIP, hex: what the cluster has already is not sent again. */
+      sha256?: string;
       timeoutMs?: number;
       /** With `makeCurrent`: so many copies first, the others after a promotion. */
       canary?: number;
@@ -218,13 +221,14 @@ export function createMasterClient(options: ConnectionOptions): MasterClient {
       };
     },
     resource: (key, { instance } = {}) => json('GET', master('resources', key), { query: { instance } }),
-    uploadPackage: async (zip, { makeCurrent, timeoutMs, canary, promoteAfterMs }) =>
-      json(makeCurrent ? 'PUT' : 'POST', master('packages'), {
-        body: await zipBody(zip),
-        contentType: 'application/zip',
-        query: { canary, promoteAfterMs },
-        timeoutMs: timeoutMs ?? syncTimeoutMs,
-      }),
+    uploadPackage: (zip, { makeCurrent, sha256, timeoutMs = syncTimeoutMs, canary, promoteAfterMs }) =>
+      uploadUnlessKnown(zip, sha256, upload =>
+        json(makeCurrent ? 'PUT' : 'POST', master('packages'), {
+          ...upload,
+          query: { canary, promoteAfterMs, ...upload.query },
+          timeoutMs,
+        }),
+      ),
     removePackage: (packageName, { version } = {}) =>
       json('DELETE', master('packages', packageName), { query: { version } }),
     rollback: packageName => json('POST', master('packages', packageName, 'rollback')),
@@ -266,8 +270,7 @@ export function createMasterClient(options: ConnectionOptions): MasterClient {
     restore: async (file, { withNodes } = {}) =>
       json('POST', master('restore'), {
         query: { withNodes },
-        body: await zipBody(file),
-        contentType: 'application/zip',
+        zip: file,
         timeoutMs: backupTimeoutMs,
       }),
     drain: (networkName, asked = {}) => json('POST', master('nodes', networkName, 'drain'), { json: asked }),

@@ -15,7 +15,8 @@ import {
   type RedisAddress,
   type StartProcessRequest,
 } from '#core';
-import { createConnection, path, zipBody, type ConnectionOptions, type Zip } from './http.ts';
+import { createConnection, path, type ConnectionOptions } from './http.ts';
+import { uploadUnlessKnown, type Zip } from './upload.ts';
 import { readEvents } from './server-sent-events.ts';
 
 export interface NodeClientOptions extends ConnectionOptions {
@@ -54,7 +55,14 @@ export interface NodeClient {
   /** Every stored version of every package. */
   packages(options?: CallDeadline): Promise<PackageInfo[]>;
   /** `makeCurrent`: PUT instead of POST. */
-  uploadPackage(zip: Zip, options: { makeCurrent: boolean } & CallDeadline): Promise<UploadOutcome>;
+  uploadPackage(
+    zip: Zip,
+    options: {
+      makeCurrent: boolean;
+      /** Of the ZIP, hex: a node that may have these bytes is asked first, and they are sent only if it has not. */
+      sha256?: string;
+    } & CallDeadline,
+  ): Promise<UploadOutcome>;
   /** The ZIP as it was uploaded. */
   archive(packageName: string, version: string, options?: CallDeadline): Promise<Buffer>;
   /** Without a version: all of them. */
@@ -118,12 +126,10 @@ export function createNodeClient(options: NodeClientOptions): NodeClient {
       }),
     process: (packageName, id) => json('GET', node('processes', packageName, id)),
     packages: deadline => json('GET', node('packages', 'configuration'), { ...deadline }),
-    async uploadPackage(zip, { makeCurrent, timeoutMs }) {
-      const response = await send(makeCurrent ? 'PUT' : 'POST', node('packages'), {
-        body: await zipBody(zip),
-        contentType: 'application/zip',
-        timeoutMs: timeoutMs ?? uploadTimeoutMs,
-      });
+    async uploadPackage(zip, { makeCurrent, sha256, timeoutMs = uploadTimeoutMs }) {
+      const response = await uploadUnlessKnown(zip, sha256, upload =>
+        send(makeCurrent ? 'PUT' : 'POST', node('packages'), { timeoutMs, ...upload }),
+      );
       return { created: response.status === 201, package: (await read(response.json())) as PackageInfo };
     },
     async archive(packageName, version, deadline) {

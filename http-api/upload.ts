@@ -12,6 +12,12 @@ const zipTypes = ['application/zip', 'application/x-zip-compressed', 'applicatio
 /** For the OpenAPI document: `consumes` of a route that takes uploads. */
 export const UPLOAD_TYPES = [zipTypes[0]!, 'multipart/form-data'];
 
+/** The query of such a route: an upload without a body, of bytes that may be there already. */
+export const knownUpload = {
+  type: 'object',
+  properties: { sha256: { type: 'string', pattern: '^[0-9a-f]{64}$' } },
+} as const;
+
 /** Lets the routes of `app` take uploads. */
 export async function acceptUploads(app: FastifyInstance): Promise<void> {
   const { default: multipart } = await import('@fastify/multipart'); // not for those who only make tokens

@@ -36,7 +36,7 @@ import { storeLayout, type StoreLayout } from './layout.ts';
 import { defaultPackageLimits } from './limits.ts';
 import { openCatalog, prepareFolder, removeIfEmpty, sweep } from './opening.ts';
 import { copyArchive, expectErrors, type PackageSource } from './package-source.ts';
-import { conflict, corrupt, diskError, inUse, notFound } from './store-errors.ts';
+import { conflict, corrupt, diskError, inUse, notFound, unknownDigest } from './store-errors.ts';
 import type {
   PackageStore,
   PackageStoreOptions,
@@ -111,6 +111,16 @@ class DiskPackageStore implements PackageStore {
     } finally {
       await this.#tolerant(() => rm(folder, { recursive: true, force: true }), { folder });
     }
+  }
+
+  useStored(sha256: string, { makeCurrent }: { makeCurrent: boolean }): Promise<StoredPackage> {
+    return this.#change(async () => {
+      const stored = this.list().find(entry => entry.sha256 === sha256 && entry.problem === undefined);
+      if (!stored) throw unknownDigest(sha256);
+      const { packageName: name, packageVersion: version } = stored;
+      if (makeCurrent) await this.#commit(withCurrent(this.#catalog, name, version));
+      return this.get(name, version);
+    });
   }
 
   list(): StoredPackage[] {

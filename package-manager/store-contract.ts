@@ -50,6 +50,11 @@ export interface PackageStore {
     source: PackageSource,
     options: { makeCurrent: boolean },
   ): Promise<{ package: StoredPackage; created: boolean }>;
+  /**
+   * As `install` with the archive of this digest, for one that is here already and whole.
+   * @throws HoldfastError HF_PACKAGE_NOT_FOUND: it has to be sent
+   */
+  useStored(sha256: string, options: { makeCurrent: boolean }): Promise<StoredPackage>;
   /** All versions, by name, then in the order of installation. */
   list(): StoredPackage[];
   /** The current version if none is named. @throws HoldfastError HF_PACKAGE_NOT_FOUND */

@@ -1,6 +1,16 @@
 /** The errors of the store, each with what is wrong and how to mend it. */
 import { HoldfastError } from '#core';
 
+export function unknownDigest(sha256: string): HoldfastError {
+  return new HoldfastError(
+    'HF_PACKAGE_NOT_FOUND',
+    'no package with this digest is stored here: send the ZIP',
+    {
+      details: { sha256 },
+    },
+  );
+}
+
 export function notFound(
   name: string,
   version: string | undefined,

@@ -2,6 +2,7 @@
  * `holdfast bootstrap`: hands the coordination store to the agents of a new cluster, and starts its first node manager. A manager
  * on this machine watches the settings file; one elsewhere cannot see it, and is given the settings and packages over HTTP.
  */
+import { hash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { createMasterClient, createNodeClient, type MasterClient, type NodeClient } from '#client';
@@ -91,7 +92,7 @@ async function uploadPackages(node: NodeClient, settings: ClusterSettings, folde
         },
       );
     });
-    await node.uploadPackage(zip, { makeCurrent: false });
+    await node.uploadPackage(zip, { makeCurrent: false, sha256: hash('sha256', zip) });
   }
 }
 

@@ -43,14 +43,14 @@ export async function runDeploy(
       cause,
     });
   });
-  const { manifest } = await readPackage(zip); // here already: a bad package need not travel
+  const { manifest, sha256 } = await readPackage(zip); // here already: a bad package need not travel
   const { packageName, packageVersion } = manifest;
   const cluster = await connectToCluster(cwd, options);
   const { master } = cluster;
 
   stderr.write(`uploading ${packageName} ${packageVersion} (${size(zip.length)}) to ${master.uri}\n`);
   const endedBefore = await endedDeployments(master);
-  const upload = await master.uploadPackage(zip, { makeCurrent: true, timeoutMs, ...canary });
+  const upload = await master.uploadPackage(zip, { makeCurrent: true, sha256, timeoutMs, ...canary });
   for (const [node, problem] of Object.entries(upload.nodes)) {
     if (problem) stderr.write(`${node} does not have it: ${problem}\n`);
   }

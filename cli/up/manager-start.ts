@@ -1,6 +1,5 @@
 /** Brings a node manager to a node: uploads the system packages there and starts it. Shared by `up` and `bootstrap`. */
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import type { NodeClient } from '#client';
 import { HoldfastError, managerRequest, type ClusterSettings, type ProcessInfo } from '#core';
 import type { PackedPackage } from '../pack/pack.ts';
@@ -51,8 +50,8 @@ export async function dropOutdated(
   return dropped;
 }
 
-async function upload(node: NodeClient, { zipPath }: PackedPackage): Promise<void> {
-  await node.uploadPackage(await readFile(zipPath), { makeCurrent: true });
+async function upload(node: NodeClient, { zipPath, sha256 }: PackedPackage): Promise<void> {
+  await node.uploadPackage({ path: zipPath }, { makeCurrent: true, sha256 });
 }
 
 function packageNamed(packages: ReadonlyMap<string, PackedPackage>, name: string): PackedPackage {

@@ -1,7 +1,7 @@
 /** `/api/node/packages`: upload, list, remove, roll back, and hand out stored archives to other nodes. */
 import { createReadStream } from 'node:fs';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { UPLOAD_TYPES, withUpload } from '#http-api';
+import { knownUpload, UPLOAD_TYPES, withUpload } from '#http-api';
 import { packageInfo } from '#package-manager';
 import type { NodeContext } from './context.ts';
 
@@ -9,6 +9,11 @@ interface Named {
   Params: { packageName: string };
   Querystring: { version?: string };
 }
+
+interface UploadRoute {
+  Querystring: { sha256?: string };
+}
+type Upload = FastifyRequest<UploadRoute>;
 
 const root = '/api/node/packages';
 const deploy = { scope: 'deploy' } as const;
@@ -24,12 +29,16 @@ const ofVersion = {
 export function packageRoutes(app: FastifyInstance, context: NodeContext): void {
   const { packages, events, spares, condition } = context;
 
-  const upload = (makeCurrent: boolean) => async (request: FastifyRequest, reply: FastifyReply) => {
-    const { package: stored, created } = await withUpload(request, reply, async zip => {
-      // The archive and what is unpacked of it: at least as much again.
-      await condition.requireDisk(2 * Number(request.headers['content-length'] ?? 0));
-      return packages.install(zip, { makeCurrent });
-    });
+  const upload = (makeCurrent: boolean) => async (request: Upload, reply: FastifyReply) => {
+    const { sha256: known } = request.query;
+    const { package: stored, created } =
+      known === undefined
+        ? await withUpload(request, reply, async zip => {
+            // The archive and what is unpacked of it: at least as much again.
+            await condition.requireDisk(2 * Number(request.headers['content-length'] ?? 0));
+            return packages.install(zip, { makeCurrent });
+          })
+        : { package: await packages.useStored(known, { makeCurrent }), created: false };
     const { packageName, packageVersion, sha256, current } = stored;
     // An upgrade to a version that is here already changes what is current: that is news too.
     if (created || makeCurrent) {
@@ -38,13 +47,13 @@ export function packageRoutes(app: FastifyInstance, context: NodeContext): void 
     }
     return reply.code(created && !makeCurrent ? 201 : 200).send(packageInfo(stored));
   };
-  const uploadSchema = { consumes: UPLOAD_TYPES };
-  app.post(
+  const uploadSchema = { consumes: UPLOAD_TYPES, querystring: knownUpload };
+  app.post<UploadRoute>(
     root,
     { config: deploy, schema: { summary: 'Upload a new package or version', ...uploadSchema } },
     upload(false),
   );
-  app.put(
+  app.put<UploadRoute>(
     root,
     { config: deploy, schema: { summary: 'Upload and make current', ...uploadSchema } },
     upload(true),

@@ -55,6 +55,8 @@ export interface MasterOperations {
     cursor?: string;
     instance?: string;
   }): Promise<{ resources: ResourceInfo[]; cursor: string | null }>;
+  /** Of a package that the cluster has. @throws HoldfastError HF_PACKAGE_NOT_FOUND: it has to be sent */
+  knownZip(sha256: string): Promise<Buffer>;
   /** `by`: who asked, as records show it (`actorOf`). */
   upload(
     zip: Buffer,
@@ -215,6 +217,11 @@ export function createOperations(deps: OperationsDeps): MasterOperations {
         ...(instance === undefined ? {} : { pool: instance as InstanceId }),
       });
       return { resources: claims.map(resourceInfo), cursor };
+    },
+    async knownZip(sha256) {
+      const known = catalog.entries().find(entry => entry.sha256 === sha256 && entry.problem === null);
+      if (known) return catalog.bytes(known.packageName, known.packageVersion);
+      throw new HoldfastError('HF_PACKAGE_NOT_FOUND', 'no package with this digest is known: send the ZIP');
     },
     async upload(zip, { makeCurrent, canary, by }) {
       const stored = await distribution.upload(zip, makeCurrent, by);

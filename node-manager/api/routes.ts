@@ -2,7 +2,7 @@
 import type { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { HoldfastError } from '#core';
-import { acceptUploads, actorOf, UPLOAD_TYPES, withUpload } from '#http-api';
+import { acceptUploads, actorOf, knownUpload, UPLOAD_TYPES, withUpload } from '#http-api';
 import type { KeyName } from '../keys/key-operations.ts';
 import { maintenanceRoutes } from './maintenance-routes.ts';
 import { backupRoutes } from './backup-routes.ts';
@@ -18,11 +18,12 @@ const deploy = { scope: 'deploy' } as const;
 const text = { type: 'string', minLength: 1 } as const;
 const uploadsAtOnce = 4;
 
-interface CanaryQuery {
+interface UploadQuery {
+  sha256?: string;
   canary?: number;
   promoteAfterMs?: number;
 }
-type Upload = FastifyRequest<{ Querystring: CanaryQuery }>;
+type Upload = FastifyRequest<{ Querystring: UploadQuery }>;
 
 export async function masterRoutes(app: FastifyInstance, operations: MasterOperations): Promise<void> {
   await app.register(async scope => readRoutes(scope, operations));
@@ -109,31 +110,37 @@ async function packageRoutes(app: FastifyInstance, operations: MasterOperations)
   takeTurns(app, uploadsAtOnce);
   await acceptUploads(app);
   const upload = (makeCurrent: boolean) => async (request: Upload, reply: FastifyReply) => {
-    const { canary, promoteAfterMs = null } = request.query;
+    const { sha256, canary, promoteAfterMs = null } = request.query;
     if (canary === undefined && promoteAfterMs !== null) {
       throw new HoldfastError(
         'HF_REQUEST_INVALID',
         'promoteAfterMs needs canary=<n>, the number of copies that change first',
       );
     }
-    const outcome = await withUpload(request, reply, async zip => {
+    const distribute = async (zip: () => Promise<Buffer>) => {
       operations.assertLeading();
-      return operations.upload(await readAll(zip, uploadBytesMax), {
+      return operations.upload(await zip(), {
         makeCurrent,
         canary: canary === undefined ? null : { instances: canary, promoteAfterMs },
         by: actorOf(request),
       });
-    });
+    };
+    const outcome = await (sha256 === undefined
+      ? withUpload(request, reply, zip => distribute(() => readAll(zip, uploadBytesMax)))
+      : distribute(() => operations.knownZip(sha256)));
     if (outcome.settingsEtag !== null) reply.header('etag', outcome.settingsEtag);
     return reply.code(outcome.created ? 201 : 200).send(outcome);
   };
   const schema = { consumes: UPLOAD_TYPES };
-  app.post<{ Querystring: CanaryQuery }>(
+  app.post<{ Querystring: UploadQuery }>(
     `${root}/packages`,
-    { config: deploy, schema: { summary: 'Upload a package to every node', ...schema } },
+    {
+      config: deploy,
+      schema: { summary: 'Upload a package to every node', querystring: knownUpload, ...schema },
+    },
     upload(false),
   );
-  app.put<{ Querystring: CanaryQuery }>(
+  app.put<{ Querystring: UploadQuery }>(
     `${root}/packages`,
     {
       config: deploy,
@@ -142,6 +149,7 @@ async function packageRoutes(app: FastifyInstance, operations: MasterOperations)
         querystring: {
           type: 'object',
           properties: {
+            ...knownUpload.properties,
             canary: { type: 'integer', minimum: 1, maximum: 100_000 },
             promoteAfterMs: { type: 'integer', minimum: 0, maximum: 2_592_000_000 },
           },

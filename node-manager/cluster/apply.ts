@@ -108,11 +108,14 @@ export async function apply(actions: readonly Action[], options: ApplyOptions): 
     const client = options.client(action.node);
     switch (action.type) {
       case 'upload-package': {
-        const { packageName, packageVersion, makeCurrent } = action;
+        const { packageName, packageVersion, makeCurrent, sha256 } = action;
         const key = `${packageName}@${packageVersion}`;
         let zip = zips.get(key);
         if (!zip) zips.set(key, (zip = options.bytes(packageName, packageVersion)));
-        const { package: info } = await client.uploadPackage(await zip, { makeCurrent });
+        const { package: info } = await client.uploadPackage(await zip, {
+          makeCurrent,
+          ...(sha256 === undefined ? {} : { sha256 }),
+        });
         if (info.packageName !== packageName || info.packageVersion !== packageVersion) {
           throw new HoldfastError(
             'HF_PACKAGE_INVALID',

@@ -8,7 +8,7 @@ import { mkdir, readFile, rm, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { HoldfastError, writeFileDurably, type ClusterSettings, type Logger, type PackageInfo } from '#core';
 import type { CatalogEntry, ObservedNode } from '../planning/model.ts';
-import { sha256Of } from '../settings/decision.ts';
+import { digestOf } from './digest.ts';
 
 export interface KnownPackage extends CatalogEntry {
   /** `upload`, `settings`, names of nodes. */
@@ -22,8 +22,11 @@ export interface PackageCatalog {
   warnings(): string[];
   /** The ZIP; its bytes have the entry's SHA-256. @throws HoldfastError HF_PACKAGE_NOT_FOUND */
   bytes(packageName: string, packageVersion: string): Promise<Buffer>;
-  /** Keeps an uploaded ZIP that a node has accepted. */
-  keep(zip: Buffer, info: Pick<PackageInfo, 'packageName' | 'packageVersion' | 'kind'>): Promise<void>;
+  /** Keeps an uploaded ZIP that a node has accepted; with its digest. */
+  keep(
+    zip: Buffer,
+    info: Pick<PackageInfo, 'packageName' | 'packageVersion' | 'kind' | 'sha256'>,
+  ): Promise<void>;
   /** Forgets uploads; without a version all of the package. */
   forget(packageName: string, version: string | null): Promise<void>;
   /** A node refused these bytes: they are not offered again. */
@@ -73,7 +76,7 @@ export function createPackageCatalog(options: {
       const stamp = `${found.ino} ${found.size} ${found.mtimeMs}`;
       const before = files.get(path);
       if (before?.stamp === stamp) return before;
-      const facts = { path, stamp, sha256: sha256Of(await readFile(path)) };
+      const facts = { path, stamp, sha256: await digestOf(await readFile(path)) };
       files.set(path, facts);
       return facts;
     } catch {
@@ -127,7 +130,7 @@ export function createPackageCatalog(options: {
     for (const source of entry?.sources ?? []) {
       try {
         const zip = await read(entry!, source);
-        if (sha256Of(zip) === entry!.sha256) return zip;
+        if ((await digestOf(zip)) === entry!.sha256) return zip;
         problems.push(`${source}: other bytes than expected`);
       } catch (cause) {
         problems.push(`${source}: ${(cause as Error).message}`);
@@ -162,9 +165,9 @@ export function createPackageCatalog(options: {
     entries: () => known,
     warnings: () => warnings,
     bytes,
-    async keep(zip, { packageName, packageVersion, kind }) {
+    async keep(zip, { packageName, packageVersion, kind, sha256 }) {
       await mkdir(directory, { recursive: true, mode: 0o700 });
-      const entry: Upload = { packageName, packageVersion, kind, sha256: sha256Of(zip) };
+      const entry: Upload = { packageName, packageVersion, kind, sha256 };
       await writeFileDurably(archivePath(entry), zip);
       await save([...(await loadUploads()).filter(upload => keyOf(upload) !== keyOf(entry)), entry]);
     },

@@ -14,7 +14,7 @@ import type { PackageCatalog } from '../cluster/package-catalog.ts';
 import type { Locks } from '../leadership/locks.ts';
 import { resolvePackage, versionsOf } from '../planning/catalog.ts';
 import { desiredInstances, MANAGER_PACKAGE } from '../planning/desired.ts';
-import { sha256Of } from '../settings/decision.ts';
+import { digestOf } from '../cluster/digest.ts';
 import type { CurrentSettings, SettingsKeeper } from '../settings/settings-keeper.ts';
 
 /** The version of each uploaded package that belongs on every node: the last one. By package name. */
@@ -70,7 +70,7 @@ export function createDistribution(options: {
     await observer.refresh({ packages: true });
     await catalog.refresh(current.settings, observer.nodes());
     const known = new Set(catalog.entries().map(entry => `${entry.packageName}@${entry.packageVersion}`));
-    const sha256 = sha256Of(zip);
+    const sha256 = await digestOf(zip);
     const first = await uploadToFirst(zip, sha256);
     const info = first.package;
     const { packageName, packageVersion } = info;
@@ -88,7 +88,7 @@ export function createDistribution(options: {
     }
     const created = !known.has(`${packageName}@${packageVersion}`);
     lost.throwIfAborted();
-    await catalog.keep(zip, info);
+    await catalog.keep(zip, { ...info, sha256 });
     await note.change(present => {
       const before = present[packageName];
       if (before?.packageVersion === packageVersion && before.sha256 === sha256) return null;
@@ -106,10 +106,11 @@ export function createDistribution(options: {
     sha256: string,
   ): Promise<{ node: string; created: boolean; package: PackageInfo }> {
     const problems: string[] = [];
-    for (const { name, state } of observer.nodes()) {
+    for (const { name, state, packages } of observer.nodes()) {
       if (state !== 'ready') continue;
       try {
-        const outcome = await observer.client(name).uploadPackage(zip, { makeCurrent: false });
+        const known = unlessNew(packages, sha256);
+        const outcome = await observer.client(name).uploadPackage(zip, { makeCurrent: false, ...known });
         assertSame(sha256, outcome.package.sha256);
         return { node: name, ...outcome };
       } catch (error) {
@@ -148,7 +149,8 @@ export function createDistribution(options: {
       if ((node.name === first && !makeCurrent) || hasIt(node)) return null;
       try {
         lost.throwIfAborted();
-        const outcome = await observer.client(node.name).uploadPackage(zip, { makeCurrent });
+        const known = unlessNew(node.packages, sha256);
+        const outcome = await observer.client(node.name).uploadPackage(zip, { makeCurrent, ...known });
         assertSame(sha256, outcome.package.sha256);
         return null;
       } catch (error) {
@@ -244,6 +246,11 @@ export function createDistribution(options: {
     upload: (zip, makeCurrent, by) => inTurn(lost => upload(zip, makeCurrent, by, lost)),
     remove: (packageName, version) => inTurn(() => remove(packageName, version)),
   };
+}
+
+/** A node that showed these bytes is asked for them first, instead of being sent them. */
+function unlessNew(packages: ObservedNodeFacts['packages'], sha256: string): { sha256?: string } {
+  return packages.some(item => item.sha256 === sha256) ? { sha256 } : {};
 }
 
 /** What says something about the node, and nothing about the package. */

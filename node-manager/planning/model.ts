@@ -124,6 +124,8 @@ export type Action =
       packageName: string;
       packageVersion: string;
       makeCurrent: boolean;
+      /** The digest of bytes that the node has already: only to be made current, or mended. */
+      sha256?: string;
     })
   | (ActionBase & {
       type: 'stop';

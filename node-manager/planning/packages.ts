@@ -124,6 +124,7 @@ export function planPackages(
       packageName,
       packageVersion,
       makeCurrent,
+      ...(present ? { sha256: present.sha256 } : {}),
     });
 
     function block(problem: string): void {

@@ -132,6 +132,52 @@ describe('node client', () => {
     }
   });
 
+  it('sends no bytes to a node that has them, and all to one that has not or cannot be asked', async () => {
+    const client = createNodeClient({ uri, token: 't' });
+    const zip = Buffer.from('bytes');
+    const options = { makeCurrent: false, sha256: 'ab'.repeat(32) };
+    answer = json(200, { packageName: 'app' });
+    assert.equal((await client.uploadPackage(zip, options)).created, false);
+    for (const code of ['HF_PACKAGE_NOT_FOUND', 'HF_REQUEST_INVALID']) {
+      answer = (request, response) => {
+        if (request.url!.includes('?')) json(404, { code, message: 'send it' })(request, response);
+        else json(201, { packageName: 'app' })(request, response);
+      };
+      assert.equal((await client.uploadPackage(zip, options)).created, true);
+    }
+    answer = json(503, { code: 'HF_CAPACITY', message: 'full' });
+    await assert.rejects(client.uploadPackage(zip, options), { code: 'HF_CAPACITY' });
+    const asked = [`/api/node/packages?sha256=${'ab'.repeat(32)}`, ''];
+    const sent = ['/api/node/packages', 'bytes'];
+    assert.deepEqual(
+      requests.map(({ url, body }) => [url, body]),
+      [asked, asked, sent, asked, sent, asked],
+    );
+  });
+
+  it('hears of an upload that is refused before all of it was sent, and ends one at its deadline', async () => {
+    const refusing = createServer((request, response) => {
+      if (request.method === 'PUT') return; // never answers
+      json(413, { code: 'HF_PACKAGE_TOO_LARGE', message: 'too large' })(request, response);
+    });
+    await new Promise<void>(resolve => refusing.listen(0, '127.0.0.1', resolve));
+    try {
+      const { port } = refusing.address() as AddressInfo;
+      const client = createNodeClient({ uri: `http://127.0.0.1:${port}`, token: 't' });
+      const zip = Buffer.alloc(32 * 1024 * 1024);
+      await assert.rejects(client.uploadPackage(zip, { makeCurrent: false }), {
+        code: 'HF_PACKAGE_TOO_LARGE',
+      });
+      await assert.rejects(client.uploadPackage(zip, { makeCurrent: true, timeoutMs: 100 }), {
+        code: 'HF_NODE_UNREACHABLE',
+        message: /deadline/,
+      });
+    } finally {
+      refusing.closeAllConnections();
+      await new Promise(resolve => refusing.close(resolve));
+    }
+  });
+
   it('yields events until the signal aborts', async () => {
     answer = (_request, response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream' });

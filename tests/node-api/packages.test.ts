@@ -43,6 +43,22 @@ describe('node API: packages, statistics and access', () => {
     assert.deepEqual(errorOf(other), [409, 'HF_PACKAGE_CONFLICT']);
   });
 
+  it('takes bytes that it has by their digest alone, and asks for those that it has not', async () => {
+    const first = (await agent.upload(componentPackage('worker', '1.0.0'))).body as unknown as PackageInfo;
+    const second = (await agent.upload(componentPackage('worker', '1.1.0'))).body as unknown as PackageInfo;
+    const known = (sha256: string) => `${root}?sha256=${sha256}`;
+    const again = await agent.call<PackageInfo>('POST', known(second.sha256));
+    assert.deepEqual([again.status, again.body.packageVersion, again.body.current], [200, '1.1.0', false]);
+    const current = await agent.call<PackageInfo>('PUT', known(second.sha256));
+    assert.deepEqual([current.status, current.body.current], [200, true]);
+    assert.deepEqual(errorOf(await agent.call('PUT', known('0'.repeat(64)))), [404, 'HF_PACKAGE_NOT_FOUND']);
+    assert.deepEqual(errorOf(await agent.call('PUT', known('none'))), [400, 'HF_REQUEST_INVALID']);
+    // What is damaged has to be sent again: that mends it.
+    await agent.call('POST', `${root}/worker/rollback`);
+    const found = await agent.call<PackageInfo[]>('GET', `${root}/worker/configuration`);
+    assert.equal(found.body.find(item => item.current)!.sha256, first.sha256);
+  });
+
   it('makes an uploaded version current with PUT only, and rolls back', async () => {
     await agent.upload(componentPackage('worker', '1.0.0'));
     assert.equal((await agent.upload(componentPackage('worker', '1.1.0'))).body.current, false);

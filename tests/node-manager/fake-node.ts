@@ -29,6 +29,8 @@ export interface FakeNode {
   onStart: (packageName: string, request: StartProcessRequest, process: ProcessInfo) => void | Promise<void>;
   /** Every package that was sent to it, `name@version`. */
   readonly uploads: string[];
+  /** Uploads among these that came without bytes. */
+  readonly askedByDigest: string[];
   /** Throws to refuse an upload; may change what is answered. */
   onUpload: (info: PackageInfo) => PackageInfo;
   /** Addresses of the coordination store that it was handed. */
@@ -88,6 +90,7 @@ export function createFakeNode(name: string, secret: string): FakeNode {
     marks: [],
     onStart: () => {},
     uploads: [],
+    askedByDigest: [],
     onUpload: info => info,
     stores: [],
     onStore: () => {},
@@ -172,6 +175,13 @@ export function createFakeNode(name: string, secret: string): FakeNode {
     return { info: node.onUpload(info), created };
   }
 
+  function known(sha256: string): Buffer {
+    const found = node.packages.find(item => item.sha256 === sha256);
+    if (!found) throw new HoldfastError('HF_PACKAGE_NOT_FOUND', 'send it');
+    node.askedByDigest.push(`${found.packageName}@${found.packageVersion}`);
+    return found.zip;
+  }
+
   function routes(app: Api): void {
     app.addHook('preHandler', async request => {
       if (node.hangs) await new Promise(() => {});
@@ -184,11 +194,15 @@ export function createFakeNode(name: string, secret: string): FakeNode {
     );
     const list = () => node.packages.map(({ zip: _zip, ...info }) => info);
     app.get('/api/node/packages/configuration', list);
-    app.post('/api/node/packages', async (request, reply) => {
-      const { info, created } = install(request.body as Buffer, false);
+    type Upload = { Querystring: { sha256?: string } };
+    app.post<Upload>('/api/node/packages', async ({ body, query }, reply) => {
+      const { info, created } = install(query.sha256 ? known(query.sha256) : (body as Buffer), false);
       return reply.code(created ? 201 : 200).send(info);
     });
-    app.put('/api/node/packages', async request => install(request.body as Buffer, true).info);
+    app.put<Upload>(
+      '/api/node/packages',
+      async ({ body, query }) => install(query.sha256 ? known(query.sha256) : (body as Buffer), true).info,
+    );
     app.get<{ Params: { name: string }; Querystring: { version: string } }>(
       '/api/node/packages/:name/archive',
       async ({ params, query }, reply) => {

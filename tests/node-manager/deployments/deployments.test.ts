@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { afterEach, describe, it } from 'mocha';
 import { HoldfastError, type DeploymentInfo } from '#core';
@@ -358,6 +359,11 @@ describe('deployments of a running manager', function () {
       assert.equal(again.created, false);
       assert.deepEqual(again.nodes, { 'node-1': null, 'node-2': null, 'node-3': null });
       assert.equal(cluster.nodes[1]!.uploads.filter(item => item === 'db@1.0.0').length, before);
+      // The first one, which checks every upload, needed no bytes; and by its digest the cluster takes one without any.
+      assert.deepEqual(cluster.nodes[0]!.askedByDigest, ['db@1.0.0']);
+      const sha256 = createHash('sha256').update(zip).digest('hex');
+      const none = await client.uploadPackage(Buffer.from('never sent'), { makeCurrent: false, sha256 });
+      assert.deepEqual([none.created, none.package.packageName], [false, 'db']);
     });
 
     it('brings a node later what it missed, also under the next manager', async () => {
