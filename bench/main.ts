@@ -25,11 +25,13 @@ import { pm2 } from './scenarios/pm2.ts';
 import { renewals } from './scenarios/renewals.ts';
 import { router } from './scenarios/router.ts';
 import { start } from './scenarios/start.ts';
+import { upload } from './scenarios/upload.ts';
 import { vanish } from './scenarios/vanish.ts';
 
 const scenarios = [
   start,
   deploy,
+  upload,
   failover,
   vanish,
   move,

@@ -12,6 +12,7 @@ export interface Figure {
     | 'ns'
     | 'bytes'
     | '1/s'
+    | 'MB/s'
     | '% of a core'
     | 'keys'
     | 'requests'

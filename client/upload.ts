@@ -4,8 +4,7 @@
  */
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { request as requestHttp, type IncomingMessage } from 'node:http';
-import { request as requestHttps } from 'node:https';
+import type { IncomingMessage } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import { HoldfastError } from '#core';
 
@@ -26,9 +25,9 @@ export async function sendZip(
   const { method, zip, signal } = options;
   const length = Buffer.isBuffer(zip) ? zip.length : await sizeOf(zip.path);
   const headers = { ...options.headers, 'content-type': 'application/zip', 'content-length': length };
-  const send = url.protocol === 'https:' ? requestHttps : requestHttp;
+  const { request } = process.getBuiltinModule(url.protocol === 'https:' ? 'node:https' : 'node:http');
   // A connection of its own: one that was kept could be closed by the other side in just this moment.
-  const sent = send(url, { method, headers, signal, agent: false });
+  const sent = request(url, { method, headers, signal, agent: false });
   try {
     return await new Promise<Response>((resolve, reject) => {
       sent.on('error', reject); // after the answer it says nothing more
