@@ -97,9 +97,14 @@ export function createControl({
   }
 
   return {
-    async configure({ component, settings, publisher, ...profile }) {
+    async configure({ component, settings, publisher, settingsChecked, ...profile }) {
       await lifecycle.configure('both', () =>
-        workload.load({ profile, component: { component, settings }, publisher }),
+        workload.load({
+          profile,
+          component: { component, settings },
+          publisher,
+          checked: settingsChecked === true,
+        }),
       );
       byAgent = true;
       return status();

@@ -6,9 +6,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import {
-  configure,
+  deepFreeze,
   HoldfastError,
-  parseManifest,
+  parseInstalledManifest,
   type CreateComponent,
   type CreatePublisher,
   type InstalledPackage,
@@ -28,22 +28,31 @@ export type LoadedComponent = LoadedPackage<CreateComponent>;
 export type LoadedPublisher = LoadedPackage<CreatePublisher>;
 
 /**
+ * `checked`: the settings are complete and right, and need not be checked here.
  * @throws HoldfastError HF_PACKAGE_INVALID (wrong kind or manifest), HF_SETTINGS_INVALID, HF_START_FAILED (the module
  * cannot be imported or lacks the export)
  */
-export function loadComponent(installed: InstalledPackage, settings: Settings): Promise<LoadedComponent> {
-  return loadPackage<CreateComponent>(installed, 'component', settings);
+export function loadComponent(
+  installed: InstalledPackage,
+  settings: Settings,
+  checked = false,
+): Promise<LoadedComponent> {
+  return loadPackage<CreateComponent>(installed, 'component', { settings, checked });
 }
 
 /** As `loadComponent`, for a package of kind `publisher`. */
-export function loadPublisher(installed: InstalledPackage, settings: Settings): Promise<LoadedPublisher> {
-  return loadPackage<CreatePublisher>(installed, 'publisher', settings);
+export function loadPublisher(
+  installed: InstalledPackage,
+  settings: Settings,
+  checked = false,
+): Promise<LoadedPublisher> {
+  return loadPackage<CreatePublisher>(installed, 'publisher', { settings, checked });
 }
 
 async function loadPackage<Create>(
   installed: InstalledPackage,
   kind: Manifest['kind'],
-  settings: Settings,
+  { settings, checked }: { settings: Settings; checked: boolean },
 ): Promise<LoadedPackage<Create>> {
   const manifest = await readManifest(installed);
   if (manifest.kind !== kind) {
@@ -53,9 +62,15 @@ async function loadPackage<Create>(
       { details: { entry: 'manifest.json', kind: manifest.kind, expected: kind } },
     );
   }
-  const checked = configure(manifest, settings, '$', { installed: true }) as Settings;
+  const complete = checked ? deepFreeze(settings) : await checkSettings(manifest, settings);
   const create = (await importExport(installed, manifest)) as Create;
-  return { installed, manifest, settings: checked, create };
+  return { installed, manifest, settings: complete, create };
+}
+
+/** Brings in the checker of schemas, which a host that is configured by its agent does without. */
+async function checkSettings(manifest: Manifest, settings: Settings): Promise<Settings> {
+  const { configure } = await import('./settings-check.ts');
+  return configure(manifest, settings, '$', { installed: true }) as Settings;
 }
 
 async function readManifest(installed: InstalledPackage): Promise<Manifest> {
@@ -66,7 +81,7 @@ async function readManifest(installed: InstalledPackage): Promise<Manifest> {
   } catch (cause) {
     throw failed(installed, `cannot read ${path}: ${textOf(cause)}`, cause);
   }
-  const manifest = parseManifest(text, { installed: true });
+  const manifest = parseInstalledManifest(text);
   const { packageName, packageVersion } = manifest;
   if (packageName !== installed.packageName || packageVersion !== installed.packageVersion) {
     throw new HoldfastError(

@@ -8,6 +8,7 @@ import { flushCompileCache } from 'node:module';
 import { createSystem, DEFAULTS, type HostLaunch } from '#core';
 import { startHost, type Host } from './host.ts';
 import { readLaunch } from './launch.ts';
+import { warmUpWhenIdle } from './warm-up.ts';
 import { startWatchdog } from './watchdog.ts';
 
 const launchTimeoutMs = 10_000;
@@ -33,6 +34,7 @@ async function main(): Promise<void> {
   watchProcess(host);
   // A process that is killed writes no cache; the next one shall start fast all the same.
   system.timers.after(0, () => flushCompileCache());
+  warmUpWhenIdle(system, () => host.status().state === 'AwaitingConfiguration');
   await host.ended;
   system.timers.after(leftoversMs, () => {
     process.stderr.write(`ended with leftovers: ${process.getActiveResourcesInfo().join(', ')}\n`);

@@ -32,7 +32,7 @@ import { createSubscriptions, type Subscriptions } from './subscriptions.ts';
 import type { StartWatchdog, Watchdog } from './watchdog.ts';
 
 /** What an instance is beside its packages. */
-export type Profile = Omit<HostConfiguration, 'component' | 'settings' | 'publisher'>;
+export type Profile = Omit<HostConfiguration, 'component' | 'settings' | 'publisher' | 'settingsChecked'>;
 
 export interface WorkloadOptions {
   system: System;
@@ -121,15 +121,18 @@ export class Workload implements PartRunner {
     profile: Profile;
     component?: Pick<HostConfiguration, 'component' | 'settings'>;
     publisher?: HostConfiguration['publisher'];
+    /** The settings are complete and right. */
+    checked?: boolean;
   }): Promise<void> {
+    const { checked = false } = change;
     this.#setEnvironment(change.profile.env); // modules may read it when they are loaded
     try {
       const publisher =
         change.publisher === undefined
           ? this.#publisher
-          : change.publisher && (await loadPublisher(change.publisher, change.publisher.settings));
+          : change.publisher && (await loadPublisher(change.publisher, change.publisher.settings, checked));
       const component = change.component
-        ? await loadComponent(change.component.component, change.component.settings)
+        ? await loadComponent(change.component.component, change.component.settings, checked)
         : this.#component;
       this.#profile = change.profile;
       this.#publisher = publisher;

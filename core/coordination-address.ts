@@ -5,7 +5,7 @@
 import { isIP } from 'node:net';
 import type { CoordinationAddress } from './host-protocol.ts';
 import { LIMITS } from './limits.ts';
-import { jsonPath, type Problem } from './validation.ts';
+import { jsonPath, type Problem } from './problems.ts';
 
 export type RedisAddress = Extract<CoordinationAddress, { kind: 'redis' }>;
 

@@ -60,6 +60,8 @@ export interface HostConfiguration {
   component: InstalledPackage;
   settings: Settings;
   publisher: (InstalledPackage & { settings: Settings }) | null;
+  /** The agent has filled in what the packages' schemas have as defaults, and checked the settings: the host need not. */
+  settingsChecked?: true;
   env: Record<string, string>;
   sessionTtlMs: number;
   /** Relative share of keys, at least 1. */

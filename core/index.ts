@@ -41,19 +41,12 @@ export { programFile } from './system/program-file.ts';
 export { socketPath } from './system/socket-path.ts';
 export { canonicalJson } from './canonical-json.ts';
 export { isSecretName, redact, REDACTED, redactSettings } from './redaction.ts';
-export {
-  compileSchema,
-  describeProblem,
-  isDeeperThan,
-  jsonPath,
-  ownSchema,
-  toProblems,
-  type CompileOptions,
-  type Problem,
-  type Validate,
-} from './validation.ts';
+export { compileSchema, ownSchema, toProblems, type CompileOptions, type Validate } from './validation.ts';
+export { describeProblem, isDeeperThan, jsonPath, type Problem } from './problems.ts';
 export type { Manifest, ManifestDocument } from './manifest/schema.ts';
-export { configure, deepFreeze, parseManifest } from './manifest/manifest.ts';
+export { deepFreeze } from './deep-freeze.ts';
+export { configure, parseManifest } from './manifest/manifest.ts';
+export { parseInstalledManifest } from './manifest/installed-manifest.ts';
 export type { ClusterSettingsDocument } from './settings/schema.ts';
 export { IDENTIFIER_FORM, PACKAGE_NAME_FORM, VERSION_FORM } from './patterns.ts';
 export type * from './settings/model.ts';

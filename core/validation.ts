@@ -1,15 +1,8 @@
 /** JSON Schema checks with messages that show the path, the value and what was expected. */
 import { createContext, Script } from 'node:vm';
 import { Ajv, type ErrorObject } from 'ajv';
+import { jsonPath, PROBLEMS_MAX, type Problem } from './problems.ts';
 import { isSecretName, redact, REDACTED } from './redaction.ts';
-
-/** One thing that is wrong. `path` is a JSON path like `$.routes[0].pathPrefix`. */
-export interface Problem {
-  path: string;
-  /** The offending value, shortened, and hidden if its name says that it is secret; absent when something is missing. */
-  value?: unknown;
-  expected: string;
-}
 
 /** Checks a value and fills in defaults in place; an empty list means valid. */
 export type Validate = (value: unknown) => Problem[];
@@ -24,9 +17,6 @@ export interface CompileOptions {
   /** For schemas of strangers: compiling, and each check, ends after this with an Error. Costs a thread for that long. */
   timeMsMax?: number;
 }
-
-/** More of them help nobody, and make a page of each mistake that was made many times. */
-export const PROBLEMS_MAX = 50;
 
 /** Compiles a JSON Schema (draft-07). Throws Error when the schema itself is not valid. Formats are not checked. */
 export function compileSchema(schema: object, options: CompileOptions = {}): Validate {
@@ -65,18 +55,6 @@ function within<Result>(timeMsMax: number, run: () => Result): Result {
   }
 }
 
-/** Whether arrays and objects lie more than `depthMax` deep in each other: most code that walks them recurses. */
-export function isDeeperThan(value: unknown, depthMax: number): boolean {
-  let level = [value];
-  for (let depth = 0; level.length > 0; depth++) {
-    if (depth > depthMax) return true;
-    level = level
-      .filter(item => typeof item === 'object' && item !== null)
-      .flatMap(Object.values) as unknown[];
-  }
-  return false;
-}
-
 const compilers = new Map<string, Ajv>();
 
 /** One for all schemas: each new one compiles the meta-schema again, which takes longer than our schemas do. */
@@ -103,20 +81,6 @@ function compilerFor({ useDefaults = false, trusted = false }: CompileOptions): 
 /** Ajv's errors (made with `allErrors` and `verbose`) in our words; at most 50. */
 export function toProblems(errors: readonly ErrorObject[]): Problem[] {
   return dropUnionNoise(errors).slice(0, PROBLEMS_MAX).map(toProblem);
-}
-
-/** `$.a[0]["odd name"]` from path segments. */
-export function jsonPath(segments: readonly (string | number)[]): string {
-  return segments.reduce<string>((path, segment) => {
-    if (typeof segment === 'number') return `${path}[${segment}]`;
-    return /^[A-Za-z_$][\w$-]*$/.test(segment) ? `${path}.${segment}` : `${path}[${JSON.stringify(segment)}]`;
-  }, '$');
-}
-
-/** One line for people: path, value, expectation. */
-export function describeProblem(problem: Problem): string {
-  const value = problem.value === undefined ? '' : ` is ${JSON.stringify(problem.value)},`;
-  return `${problem.path}${value} expected ${problem.expected}`;
 }
 
 /** Of an `anyOf` that failed as a whole, keeps only the summary and not one error for each branch. */

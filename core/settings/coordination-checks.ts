@@ -10,7 +10,7 @@ import {
   storePrefix,
 } from '../coordination-address.ts';
 import type { CoordinationAddress } from '../host-protocol.ts';
-import { jsonPath, type Problem } from '../validation.ts';
+import { jsonPath, type Problem } from '../problems.ts';
 import type { ClusterSettings } from './model.ts';
 
 export function coordinationProblems({ coordination: { kind, urls } }: ClusterSettings): Problem[] {

@@ -1,5 +1,5 @@
 /** What a schema cannot say about the settings: names that must be unique or point somewhere, numbers that must fit. Pure. */
-import { jsonPath, type Problem } from '../validation.ts';
+import { jsonPath, type Problem } from '../problems.ts';
 import { coordinationProblems } from './coordination-checks.ts';
 import { jobProblems } from './job-checks.ts';
 import { managerProblems } from './managers.ts';

@@ -5,7 +5,7 @@
  */
 import { canonicalJson } from '../canonical-json.ts';
 import { redactSettings } from '../redaction.ts';
-import { jsonPath } from '../validation.ts';
+import { jsonPath } from '../problems.ts';
 import { parseJsonText } from './json-text.ts';
 
 /** `before` is absent where something was added, `after` where it was removed. */

@@ -1,6 +1,6 @@
 /** What the schema cannot say about jobs: when they are due must make sense, and what runs to completion serves nobody. Pure. */
 import { cronProblem, isTimeZone } from '../cron.ts';
-import { jsonPath, type Problem } from '../validation.ts';
+import { jsonPath, type Problem } from '../problems.ts';
 import type { ClusterSettings } from './model.ts';
 
 export function jobProblems({ componentInstances, routes }: ClusterSettings): Problem[] {

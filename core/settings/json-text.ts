@@ -12,7 +12,7 @@ import {
   type SyntaxKind,
 } from 'jsonc-parser';
 import { LIMITS } from '../limits.ts';
-import { jsonPath, PROBLEMS_MAX, type Problem } from '../validation.ts';
+import { jsonPath, PROBLEMS_MAX, type Problem } from '../problems.ts';
 
 /** Pure. `document` is of use only if there are no problems. */
 export function parseJsonText(withMark: string): { document: unknown; problems: Problem[] } {

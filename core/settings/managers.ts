@@ -1,7 +1,7 @@
 /** How node managers are started, and where they listen. One that others must reach, because it may have to lead, listens on its node's address unless told otherwise. Pure. */
 import type { StartProcessRequest } from '../api-types.ts';
 import { DEFAULTS } from '../limits.ts';
-import { jsonPath, type Problem } from '../validation.ts';
+import { jsonPath, type Problem } from '../problems.ts';
 import type { ClusterSettings } from './model.ts';
 
 const managerPackage = 'node-manager';

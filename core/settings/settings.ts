@@ -2,8 +2,9 @@
 import { createHash } from 'node:crypto';
 import { HoldfastError } from '../errors/holdfast-error.ts';
 import { DEFAULTS, LIMITS } from '../limits.ts';
-import { deepFreeze } from '../manifest/manifest.ts';
-import { describeProblem, ownSchema, PROBLEMS_MAX, type Problem } from '../validation.ts';
+import { deepFreeze } from '../deep-freeze.ts';
+import { describeProblem, PROBLEMS_MAX, type Problem } from '../problems.ts';
+import { ownSchema } from '../validation.ts';
 import { readablePasswords } from './coordination-checks.ts';
 import { crossChecks, uriProblems } from './cross-checks.ts';
 import { parseJsonText } from './json-text.ts';

@@ -122,6 +122,7 @@ async function configureInstance(
       ...reference(publisher),
       settings: configure(publisher.manifest, publisherSettings, '$.messagePublisher.settings') as Settings,
     },
+    settingsChecked: true,
     env: env as Record<string, string>,
     sessionTtlMs,
     capacity: request.capacity ?? 1,

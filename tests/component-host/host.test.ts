@@ -116,6 +116,16 @@ describe('component host', function () {
     assert.equal((await host.start()).state, 'Started');
   });
 
+  it('takes settings that its agent has checked as they are, and checks those of others all the same', async () => {
+    const host = await workspace.host();
+    const checked = { settingsChecked: true } as const;
+    await host.configure(configuration('journal-component', { failAt: 1 }, checked));
+    assert.equal(host.status().state, 'Configured');
+    await assert.rejects(host.configure(configuration('journal-component', { failAt: 1 })), {
+      code: 'HF_SETTINGS_INVALID',
+    });
+  });
+
   it('gives the component its environment and its folder, and no cluster without the permission', async () => {
     const { journal } = workspace;
     const host = await workspace.host();

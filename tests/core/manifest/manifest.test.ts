@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import semver from 'semver';
-import { configure, HoldfastError, parseManifest, type Manifest, type Problem } from '#core';
+import {
+  configure,
+  HoldfastError,
+  parseInstalledManifest,
+  parseManifest,
+  type Manifest,
+  type Problem,
+} from '#core';
 
 const valid = { packageName: 'hello', packageVersion: '1.0.0', kind: 'component', main: 'index.js' };
 
@@ -166,7 +173,7 @@ describe('manifest', () => {
     }
     // What is installed was checked; a host pays nothing for that again.
     const text = JSON.stringify({ ...valid, defaultConfiguration, configurationSchema: endless });
-    assert.deepEqual(parseManifest(text, { installed: true }).defaultConfiguration, defaultConfiguration);
+    assert.deepEqual(parseInstalledManifest(text).defaultConfiguration, defaultConfiguration);
   });
 
   it('refuses a manifest that is too deep to walk through', () => {
