@@ -34,7 +34,7 @@ export function note(comparison: Comparison, subject: string, values: Record<str
 export function ratioSamples({ samples }: Comparison, { of, to }: Ratio): number[] {
   const sums = ({ subject, metrics }: Ratio['of']) => {
     const [first, ...others] = metrics.map(metric => samples[subject]?.[metric] ?? []);
-    return first!.map((value, round) => others.reduce((sum, other) => sum + other[round]!, value));
+    return (first ?? []).map((value, round) => others.reduce((sum, other) => sum + other[round]!, value));
   };
   const below = sums(to);
   return sums(of).map((value, round) => value / below[round]!);

@@ -1,7 +1,7 @@
 /**
  * `npm run bench [-- scenario …] [--runs n]`: measures ours and a peer in turn in the same run, prints a table, and writes
  * `bench/results/<scenario>.json`. `--profile` writes profiles of the scenario's processes instead, `--check` compares what a request
- * costs with what it did. Everything runs on loopback, and every loop is bounded.
+ * costs with what it did, `--readme` puts the tables into README.md. Everything runs on loopback, and every loop is bounded.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, totalmem } from 'node:os';
@@ -11,6 +11,7 @@ import { check } from './check.ts';
 import { isComparison, ratioSamples, table, type Comparison } from './comparison.ts';
 import { median, percentile, row, tableHead, type Figure } from './measure.ts';
 import { profileWriter } from './profile-report.ts';
+import { putIntoReadme } from './readme.ts';
 import { agentsScenario } from './scenarios/agents.ts';
 import { bodies } from './scenarios/bodies.ts';
 import { claims } from './scenarios/claims.ts';
@@ -27,6 +28,7 @@ import { router } from './scenarios/router.ts';
 import { start } from './scenarios/start.ts';
 import { upload } from './scenarios/upload.ts';
 import { vanish } from './scenarios/vanish.ts';
+import { websockets } from './scenarios/websockets.ts';
 
 const scenarios = [
   start,
@@ -44,6 +46,7 @@ const scenarios = [
   placement,
   router,
   bodies,
+  websockets,
   pm2,
 ];
 const { values, positionals } = parseArgs({
@@ -52,6 +55,7 @@ const { values, positionals } = parseArgs({
     profile: { type: 'boolean', default: false },
     check: { type: 'boolean', default: false },
     store: { type: 'boolean', default: false },
+    readme: { type: 'boolean', default: false },
   },
   allowPositionals: true,
 });
@@ -87,9 +91,22 @@ mkdirSync(results, { recursive: true });
 for (const scenario of scenarios) {
   if (positionals.length > 0 && !positionals.includes(scenario.name)) continue;
   const loadBefore = loadavg()[0]!;
-  const figures = await scenario.run(runs);
+  let figures: (Figure | Comparison)[];
+  try {
+    figures = await scenario.run(runs);
+  } catch (error) {
+    // The others are measured all the same: nobody may be there to start them again.
+    console.error(`${scenario.name} failed:`, error);
+    process.exitCode = 1;
+    continue;
+  }
   for (const figure of figures) {
     process.stdout.write(`${isComparison(figure) ? `\n${table(figure)}` : row(figure)}\n`);
+  }
+  const tables = figures.filter(isComparison).map(table);
+  if (values.readme && tables.length > 0) {
+    const day = new Date().toISOString().slice(0, 10);
+    await putIntoReadme(scenario.name, `${machine}, ${day}, ${runs} rounds.\n\n${tables.join('\n')}`);
   }
   const summary = figures.map(figure => (isComparison(figure) ? reduced(figure) : summarised(figure)));
   writeFileSync(

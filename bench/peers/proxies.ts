@@ -75,10 +75,10 @@ function haproxyConfiguration(port: number, upstreams: readonly Peer[]): string 
     .join('');
   return `global
   nbthread 1
-  maxconn 9000
+  maxconn 9900
 defaults
   mode http
-  maxconn 9000
+  maxconn 9900
   timeout connect 5s
   timeout client 10m
   timeout server 10m

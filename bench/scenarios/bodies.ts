@@ -48,7 +48,7 @@ export const bodies: Scenario = {
           note(up, subject.name, sent);
         }
       }
-      for (let round = 0; round < Math.min(runs, 3); round++) {
+      for (let round = 0; round < Math.min(runs, 2); round++) {
         for (const subject of subjects.all.slice(1)) note(slow, subject.name, await beside(subject));
       }
       return [down, up, slow];

@@ -18,7 +18,7 @@ import { makePackage } from '../../tests/support/make-package.ts';
 const apps = 20;
 const copies = 4;
 const killsEachRound = 4;
-const calmMs = 500;
+const calmMs = 300;
 const mebibyte = 2 ** 20;
 const program = join(import.meta.dirname, '../component/app.js');
 const ours = 'Holdfast';

@@ -19,7 +19,8 @@ import {
   type Peer,
 } from '../peers/proxies.ts';
 
-const loadSeconds = 3;
+const loadSeconds = 2;
+const headerRoundsMax = 3;
 const profileMs = 4_000;
 export const ours = 'Holdfast: router + component hosts';
 export const haproxy = 'HAProxy + node:http hosts';
@@ -63,7 +64,7 @@ export const router: Scenario = {
       const few = subjects.all.filter(
         ({ name }) => !name.startsWith('direct') && !name.includes('nginx hosts'),
       );
-      for (let round = 0; round < runs; round++) {
+      for (let round = 0; round < Math.min(runs, headerRoundsMax); round++) {
         for (const subject of few)
           note(headers, subject.name, await measure(subject, { browserHeaders: true }));
       }
@@ -90,9 +91,10 @@ export const router: Scenario = {
 /** Those that are named, in the order of the names; default: all. */
 export async function startSubjects(
   names: readonly string[] = [direct, haproxy, ...others, ours],
+  { webSockets = false } = {},
 ): Promise<Subjects> {
   await ensurePrograms(['haproxy', 'nginx', 'wrk', 'taskset']);
-  if (names.some(name => name === httpProxy || name === replyFrom)) ensureNpmPeers();
+  if (webSockets || names.some(name => name === httpProxy || name === replyFrom)) ensureNpmPeers();
   const started: Peer[] = [];
   const begin = async (peer: Promise<Peer>) => {
     started.push(await peer);
@@ -105,7 +107,7 @@ export async function startSubjects(
     for (const peer of started) await peer.stop();
   };
   try {
-    const hosts = await pair(startUpstream);
+    const hosts = await pair(() => startUpstream({ webSockets }));
     const all: Subject[] = [];
     for (const name of names) {
       if (name === ours) {

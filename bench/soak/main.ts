@@ -1,10 +1,16 @@
-/** `npm run soak -- --minutes 30`: see `soak.ts`. Writes `bench/results/soak.json`; exit code 1 when something did not hold. */
+/** `npm run soak -- --minutes 30`: see `soak.ts`. Writes `bench/results/soak.json`, with `--readme` the tables into README.md; exit code 1 when something did not hold. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { putIntoReadme } from '../readme.ts';
 import { soak, type SoakReport } from './soak.ts';
 
-const { values } = parseArgs({ options: { minutes: { type: 'string', default: '30' } } });
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '30' },
+    readme: { type: 'boolean', default: false },
+  },
+});
 const minutes = Number(values.minutes);
 if (!(minutes >= 0.5 && minutes <= 24 * 60)) {
   process.stderr.write('--minutes takes a number from 0.5 to 1440\n');
@@ -23,6 +29,7 @@ const results = join(import.meta.dirname, '../results');
 mkdirSync(results, { recursive: true });
 writeFileSync(join(results, 'soak.json'), `${JSON.stringify(report, null, 2)}\n`);
 say(table(report));
+if (values.readme) await putIntoReadme('soak', table(report));
 for (const violation of report.violations) say(`VIOLATION ${violation}`);
 for (const failure of report.load.examples) say(`  ${JSON.stringify(failure)}`);
 process.exitCode = report.violations.length > 0 ? 1 : 0;
