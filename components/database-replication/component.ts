@@ -14,29 +14,33 @@ import { healthLine, lagOf, type Status } from './status.ts';
 const waitMs = 30_000;
 const reportMs = 5_000;
 
+const leaseName = ({ name }: ReplicationSettings): string => `replication/${name}`;
+
 export function createReplication(context: ComponentContext, system: System): Component {
   const { log, leases, processId } = context;
   const stopping = new AbortController();
   let settings: ReplicationSettings | null = null;
   let progress: Progress = newProgress();
   let source: Source | null = null;
-  let owner: string | null = null;
+  let owning = false;
+  /** As the lease store told it last. */
+  let holder: string | null = null;
   let failure: Error | null = null;
   let running: Promise<void> = Promise.resolve();
   let stopReporting = (): void => {};
+  let stopWatching = (): void => {};
 
   async function status(): Promise<Status> {
-    const isOwner = owner === processId;
     const { position } = progress;
     // A source that is away: `error` tells soon.
     const backlog = position === null ? null : await source?.backlog(position).catch(() => null);
     const { applyingSinceMs: _, ...known } = progress;
     return {
       name: settings?.name ?? '',
-      role: isOwner ? 'owner' : 'standby',
-      owner,
+      role: owning ? 'owner' : 'standby',
+      owner: owning ? processId : holder,
       ...known,
-      phase: isOwner ? (failure ? 'failing' : progress.phase) : 'standby',
+      phase: owning ? (failure ? 'failing' : progress.phase) : 'standby',
       lag: backlog ? lagOf(progress, backlog, system.clock.wallMs()) : null,
       warnings: backlog?.warnings ?? [],
       error: failure ? { code: codeOf(failure), message: failure.message } : null,
@@ -66,7 +70,6 @@ export function createReplication(context: ComponentContext, system: System): Co
 
   /** Until the lease is lost, or the process stops. */
   async function own(settings: ReplicationSettings, fence: bigint, signal: AbortSignal): Promise<void> {
-    owner = processId;
     log.info({ name: settings.name, fence: fence.toString() }, 'owns the replication');
     for (let failures = 1; !signal.aborted; failures++) {
       progress = newProgress();
@@ -105,16 +108,21 @@ export function createReplication(context: ComponentContext, system: System): Co
     while (!signal.aborted) {
       try {
         const outcome = await leases.hold(
-          `replication/${settings.name}`,
+          leaseName(settings),
           { holder: processId, ttlMs: settings.leaseTtlMs, waitMs, signal },
-          (held, { fence }) => own(settings, fence, held),
+          async (held, { fence }) => {
+            owning = true;
+            try {
+              await own(settings, fence, held);
+            } finally {
+              owning = false;
+            }
+          },
         );
-        owner = outcome.acquired ? null : outcome.holder;
         if (outcome.acquired) await system.timers.sleep(1_000, signal);
         else failure = null;
       } catch (error) {
         if (signal.aborted) break;
-        owner = null;
         failure = asError(error);
         log.warn({ code: codeOf(error), error: failure.message }, 'the lease could not be asked for');
         await system.timers.sleep(1_000, signal).catch(() => {}); // the loop looks
@@ -126,10 +134,12 @@ export function createReplication(context: ComponentContext, system: System): Co
     async start() {
       settings = readSettings(context.settings, context.dataDirectory, process.env);
       stopReporting = system.timers.every(reportMs, reportSoon);
+      stopWatching = leases.watch(leaseName(settings), found => (holder = found?.holder ?? null));
       running = takeTurns(settings);
     },
     async stop() {
       stopReporting();
+      stopWatching();
       stopping.abort();
       await running;
     },

@@ -34,6 +34,14 @@ export async function openPostgresSource(
   const planned = new Map<string, TablePlan>();
   let stream: WalStream | null = null;
   let slot = '';
+  let last: Promise<unknown> = Promise.resolve();
+
+  /** The status may be asked for while a page is being read, and a connection does one thing at a time. */
+  function inTurn<Value>(work: () => Promise<Value>): Promise<Value> {
+    const turn = last.then(work, work);
+    last = turn;
+    return turn;
+  }
 
   async function identify(ofSlot: string): Promise<string> {
     const connection = await connectPostgres(endpoint, { name, replication: true });
@@ -92,14 +100,15 @@ export async function openPostgresSource(
       await makePublication(client, publication, pairs);
       await dropOthers(slot);
     },
-    readPage: (table, after, rowsMax) => readRows(client, table, { key: after, comparison: '>', rowsMax }),
+    readPage: (table, after, rowsMax) =>
+      inTurn(() => readRows(client, table, { key: after, comparison: '>', rowsMax })),
     async readRow(table, key) {
-      const [row] = await readRows(client, table, { key, comparison: '=', rowsMax: 1 });
+      const [row] = await inTurn(() => readRows(client, table, { key, comparison: '=', rowsMax: 1 }));
       return row ?? null;
     },
     holds: () => null,
     async mark() {
-      const [row] = await textRows(client, 'SELECT pg_current_wal_insert_lsn()::text');
+      const [row] = await inTurn(() => textRows(client, 'SELECT pg_current_wal_insert_lsn()::text'));
       return row?.[0] ?? '';
     },
     reached: (position, mark) => parseLsn(position) >= parseLsn(mark),
@@ -121,7 +130,7 @@ export async function openPostgresSource(
       stream?.confirm(parseLsn(position));
     },
     async backlog(position) {
-      return { ...(await slotBacklog(client, slot, position)), rows: stream?.waiting() ?? 0 };
+      return { ...(await inTurn(() => slotBacklog(client, slot, position))), rows: stream?.waiting() ?? 0 };
     },
     async retire() {
       stream?.close();

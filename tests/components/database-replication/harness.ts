@@ -52,6 +52,7 @@ export async function startReplication(
       dataDirectory: directory,
       log: { debug: note, info: note, warn: note, error: note },
       leases: {
+        watch: () => () => {},
         async hold(
           _name: string,
           { signal }: { signal: AbortSignal },
