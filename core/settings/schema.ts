@@ -106,7 +106,13 @@ const ComponentInstance = Type.Object(
         {
           maxAttempts: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000, default: 5 })),
           windowMs: Type.Optional(Type.Integer({ minimum: 1_000, default: 60_000 })),
-          backoffMs: Type.Optional(Type.Integer({ minimum: 0, default: 200 })),
+          backoffMs: Type.Optional(
+            Type.Integer({
+              minimum: 0,
+              default: 200,
+              description: 'Wait after the second crash within the window; the first one costs none.',
+            }),
+          ),
           backoffMaxMs: Type.Optional(Type.Integer({ minimum: 0, default: 10_000 })),
         },
         strict,

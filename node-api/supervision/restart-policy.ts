@@ -1,5 +1,6 @@
 /**
- * Whether a crashed process runs again, and when. Facts in, decision out: no clock, no I/O. A process that crashes more
+ * Whether a crashed process runs again, and when. Facts in, decision out: no clock, no I/O. The first crash in a while costs no wait, for
+ * most come alone; each further one within the window waits twice as long as the last. A process that crashes more
  * than `maxAttempts` times within `windowMs` is given up and shown as a crash loop, because starting it for ever
  * would hide what is wrong.
  */
@@ -27,7 +28,7 @@ export interface CrashFacts {
   crashes: readonly number[];
   /** This crash, milliseconds since boot. */
   nowMs: number;
-  /** Uniform in [0, 1): takes up to a fifth off the wait, so that hosts that died together do not start together. */
+  /** Uniform in [0, 1): takes up to a fifth off the wait, so that hosts that crash again and again together do not start together. */
   jitter: number;
 }
 
@@ -35,7 +36,7 @@ export function decideRestart({ policy, crashes, nowMs, jitter }: CrashFacts): R
   const recent = crashes.filter(at => at <= nowMs && nowMs - at < policy.windowMs);
   const counted = [...recent, nowMs];
   if (counted.length > policy.maxAttempts) return { action: 'give-up', crashes: counted };
-  const doubled = policy.backoffMs * 2 ** Math.min(recent.length, 30);
+  const doubled = recent.length === 0 ? 0 : policy.backoffMs * 2 ** Math.min(recent.length - 1, 30);
   const afterMs = Math.round(Math.min(doubled, policy.backoffMaxMs) * (1 - jitter / 5));
   return { action: 'restart', afterMs, crashes: counted };
 }
