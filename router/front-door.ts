@@ -1,14 +1,11 @@
 /**
- * The HTTP server: limits, what is answered without an owner (health page, malformed requests, no route, upgrades), and
- * a stop that lets requests in flight finish.
+ * What is answered without an owner (health page, no route, upgrades, too much at once), and the way of everything else to one.
  */
-import type { IncomingMessage, Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import {
   acceptableRequestId,
   answerOnSocket,
-  createHttpServer,
   HoldfastError,
   toErrorBody,
   type Logger,
@@ -20,7 +17,7 @@ import type { Counters } from './counters.ts';
 import { soleValue, type Exchange } from './exchange.ts';
 import type { Forward } from './forwarding.ts';
 import { healthHtml, wantsHtml, type HealthPage } from './health-page.ts';
-import { NodeExchange } from './node-exchange.ts';
+import { createListener } from './listener.ts';
 import { findRoute } from './route-table.ts';
 import type { Routing } from './routing.ts';
 import type { RouterSettings } from './settings.ts';
@@ -44,14 +41,10 @@ export interface FrontDoorDeps {
   health: () => HealthPage;
 }
 
-const headerBytesMax = 16 * 1024;
-const keepAliveMs = 65_000;
-
 export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
   const { settings, system, log, counters, forward, routing } = deps;
   const idPrefix = system.random.id(10);
   let serial = 0;
-  let stopping = false;
   const active = new Set<Exchange>();
   const newId = () => `${idPrefix}-${(serial++).toString(36)}`;
 
@@ -63,7 +56,6 @@ export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
       counters.active -= 1;
       active.delete(exchange);
     };
-    if (stopping) exchange.closeAfter();
     const requestId = acceptableRequestId(soleValue(exchange, 'x-request-id')) ?? newId();
     const answerable = { exchange, requestId, system };
     serve(exchange, requestId)
@@ -122,62 +114,21 @@ export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
     answerOnSocket(socket, toErrorBody(new HoldfastError('HF_NOT_IMPLEMENTED', message)), id);
   }
 
-  const server = createHttpServer({
-    headerBytesMax,
-    keepAliveMs,
-    requestMs: 0, // uploads may take long; `request-body.ts` watches that they move
+  const listener = createListener({
+    system,
     newRequestId: newId,
-    onRequest: (request, response) => onExchange(new NodeExchange(request, response, false)),
-    onExpectation: (request, response) => onExchange(new NodeExchange(request, response, true)),
-    // Other upgrades (h2c) are offers that a server may pass over.
-    shouldUpgrade: request => request.headers.upgrade?.toLowerCase() === 'websocket',
+    onExchange,
+    onUpgrade: (request, socket) =>
+      refuseOnSocket(request, socket, 'WebSocket upgrades are not passed on yet'),
+    onConnect: (request, socket) => refuseOnSocket(request, socket, 'CONNECT is not supported'),
   });
-  server.on('upgrade', (request, socket) => {
-    refuseOnSocket(request, socket, 'WebSocket upgrades are not passed on yet');
-  });
-  server.on('connect', (request, socket) => refuseOnSocket(request, socket, 'CONNECT is not supported'));
 
   return {
-    listen() {
-      stopping = false;
-      return listen(server, settings);
-    },
-    address() {
-      const { address, port } = server.address() as AddressInfo;
-      return { host: address, port };
-    },
-    async close(signal) {
-      if (!server.listening) return;
-      stopping = true;
-      const closed = new Promise<void>(resolve => server.close(() => resolve()));
+    listen: () => listener.listen(settings),
+    address: () => listener.address(),
+    close(signal) {
       for (const exchange of active) exchange.closeAfter();
-      const hurry = () => server.closeAllConnections();
-      if (signal.aborted) hurry();
-      else signal.addEventListener('abort', hurry, { once: true });
-      await closed;
-      signal.removeEventListener('abort', hurry);
+      return listener.close(signal);
     },
   };
-}
-
-function listen(server: Server, { host, port }: RouterSettings): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const onError = (cause: Error & { code?: string }) => {
-      const inUse = cause.code === 'EADDRINUSE';
-      reject(
-        new HoldfastError(
-          inUse ? 'HF_PORT_IN_USE' : 'HF_START_FAILED',
-          inUse
-            ? `another program listens on ${host}:${port}`
-            : `cannot listen on ${host}:${port}: ${cause.message}`,
-          { details: { host, port }, cause },
-        ),
-      );
-    };
-    server.once('error', onError);
-    server.listen(port, host, () => {
-      server.off('error', onError);
-      resolve();
-    });
-  });
 }

@@ -166,27 +166,31 @@ describe('front door', () => {
   });
 
   it('puts no error of its own into the middle of an owner’s answer', async () => {
+    const go = Promise.withResolvers<void>();
     await fixture.host({
-      handler: (request, response) => {
+      handler: async (request, response) => {
         request.resume();
-        response.writeHead(200, { 'content-length': '100' });
+        response.writeHead(200, { 'content-length': '9' });
         response.write('begun');
+        await go.promise;
+        response.end('over');
       },
     });
     const router = await fixture.router();
-    const socket = connect(router.address().port, '127.0.0.1');
-    socket.write('GET /db/a HTTP/1.1\r\nhost: h\r\n\r\n');
-    const seen: Buffer[] = [];
-    for await (const chunk of socket as AsyncIterable<Buffer>) {
-      seen.push(chunk);
-      if (Buffer.concat(seen).includes('begun')) socket.write('nonsense\r\n\r\n');
+    const chunked = 'POST /db/a HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n';
+    for (const head of [chunked, 'GET /db/a HTTP/1.1\r\nhost: h\r\n\r\n']) {
+      const socket = connect(router.address().port, '127.0.0.1');
+      socket.write(head);
+      let seen = '';
+      for await (const chunk of socket as AsyncIterable<Buffer>) {
+        const begun = seen.includes('begun');
+        seen += chunk.toString();
+        // A plain request is answered to its end first; where Node reads, it breaks off as soon as it has seen this.
+        if (!begun && seen.includes('begun'))
+          socket.write('nonsense\r\n\r\n', () => head !== chunked && go.resolve());
+      }
+      assert.match(seen, head === chunked ? /begun$/ : /begunoverHTTP\/1\.1 400 /);
     }
-    assert.equal(
-      Buffer.concat(seen)
-        .toString()
-        .match(/HTTP\/1\.1/g)?.length,
-      1,
-    );
   });
 
   it('closes connections that are kept alive after their last answer when it stops', async () => {
