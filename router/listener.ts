@@ -4,7 +4,7 @@
  * close ends both.
  */
 import type { IncomingMessage, Server } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import { Server as NetServer, type AddressInfo, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createHttpServer, HoldfastError, type System } from '#core';
 import type { Exchange } from './exchange.ts';
@@ -12,11 +12,20 @@ import { FastConnection, type FastConnectionPorts } from './fast/connection.ts';
 import { NodeExchange } from './node-exchange.ts';
 
 export interface Listener {
-  /** @throws HoldfastError HF_PORT_IN_USE, HF_START_FAILED */
-  listen(at: { host: string; port: number }): Promise<void>;
+  /**
+   * @param at `reusePort`: other processes that say the same may listen on the port too; the system deals the connections out
+   * @throws HoldfastError HF_PORT_IN_USE, HF_START_FAILED
+   */
+  listen(at: ListenAt): Promise<void>;
   address(): { host: string; port: number };
   /** Accepts nothing more; idle connections end, the others after their exchange, or at once when the signal aborts. */
   close(signal: AbortSignal): Promise<void>;
+}
+
+interface ListenAt {
+  host: string;
+  port: number;
+  reusePort: boolean;
 }
 
 export interface ListenerDeps {
@@ -32,11 +41,18 @@ const headerBytesMax = 16 * 1024;
 const keepAliveMs = 65_000;
 /** How often connections are looked at that have nothing to do. */
 const sweepMs = 5_000;
+/** How long clients may still send a request over a connection that they have, while others already take the new ones. */
+const graceMs = 1_000;
+/** Turns that a stop spends at most on connections that wait; the queue of a port has 511 places. */
+const turnsMax = 2_000;
 
 export function createListener({ system, ...deps }: ListenerDeps): Listener {
   const fast = new Set<FastConnection>();
   let cancelSweep = () => {};
   let stopping = false;
+  let shared = false;
+  /** Connections since the start. */
+  let taken = 0;
 
   const server = createHttpServer({
     headerBytesMax,
@@ -52,7 +68,10 @@ export function createListener({ system, ...deps }: ListenerDeps): Listener {
   server.on('connect', deps.onConnect);
   const [toNode] = server.listeners('connection') as [(this: Server, socket: Socket) => void];
   server.removeAllListeners('connection');
-  server.on('connection', (socket: Socket) => fast.add(new FastConnection(socket, ports)));
+  server.on('connection', (socket: Socket) => {
+    taken += 1;
+    fast.add(new FastConnection(socket, ports));
+  });
 
   function begin(exchange: Exchange): void {
     if (stopping) exchange.closeAfter();
@@ -68,6 +87,19 @@ export function createListener({ system, ...deps }: ListenerDeps): Listener {
     keepAlive: `connection: keep-alive\r\nkeep-alive: timeout=${keepAliveMs / 1_000}\r\n\r\n`,
   };
 
+  /**
+   * What the system has accepted for this process nobody else can have, and a close would reset it: takes connections until a whole
+   * turn of the event loop has brought none. The close follows in the same turn, right after the poll.
+   */
+  async function takeAll(signal: AbortSignal): Promise<void> {
+    let before = -1;
+    for (let turns = 0; turns < turnsMax && before !== taken && !signal.aborted; turns += 1) {
+      before = taken;
+      // The first may come right after a poll that was before now.
+      await new Promise(resolve => setImmediate(() => setImmediate(resolve)));
+    }
+  }
+
   function sweep(): void {
     const nowMs = system.clock.monotonicMs();
     for (const connection of fast) {
@@ -78,12 +110,14 @@ export function createListener({ system, ...deps }: ListenerDeps): Listener {
   }
 
   return {
-    listen({ host, port }) {
+    listen(at) {
       stopping = false;
+      shared = at.reusePort;
       return new Promise((resolve, reject) => {
-        const onError = (cause: Error & { code?: string }) => reject(listenError(cause, { host, port }));
+        if (shared && process.platform !== 'linux') throw noReusePort(at);
+        const onError = (cause: Error & { code?: string }) => reject(listenError(cause, at));
         server.once('error', onError);
-        server.listen(port, host, () => {
+        server.listen({ host: at.host, port: at.port, reusePort: shared }, () => {
           server.off('error', onError);
           cancelSweep = system.timers.every(sweepMs, sweep);
           resolve();
@@ -97,15 +131,26 @@ export function createListener({ system, ...deps }: ListenerDeps): Listener {
     async close(signal) {
       if (!server.listening) return;
       stopping = true;
-      const closed = new Promise<void>(resolve => server.close(() => resolve()));
-      for (const connection of fast) connection.stop();
+      if (shared) await takeAll(signal);
+      const closed = new Promise<void>(resolve => NetServer.prototype.close.call(server, () => resolve()));
+      const endIdle = () => {
+        for (const connection of fast) connection.stop();
+        server.close(() => {}); // it is closed already; this ends idle connections and the checks
+      };
       const hurry = () => {
+        endIdle();
         server.closeAllConnections();
         for (const connection of fast) connection.socket.destroy();
       };
+      let cancelGrace = () => {};
       if (signal.aborted) hurry();
-      else signal.addEventListener('abort', hurry, { once: true });
+      else {
+        signal.addEventListener('abort', hurry, { once: true });
+        if (shared) cancelGrace = system.timers.after(graceMs, endIdle, { keepAlive: true });
+        else endIdle();
+      }
       await closed;
+      cancelGrace();
       signal.removeEventListener('abort', hurry);
       cancelSweep();
     },
@@ -123,16 +168,21 @@ function createDate({ clock }: System): () => string {
   };
 }
 
-function listenError(
-  cause: Error & { code?: string },
-  { host, port }: { host: string; port: number },
-): HoldfastError {
+function listenError(cause: Error & { code?: string }, { host, port, reusePort }: ListenAt): HoldfastError {
   const inUse = cause.code === 'EADDRINUSE';
   return new HoldfastError(
     inUse ? 'HF_PORT_IN_USE' : 'HF_START_FAILED',
     inUse
-      ? `another program listens on ${host}:${port}`
+      ? `another program listens on ${host}:${port}${reusePort ? ', which does not share it (reusePort) or belongs to another user' : ''}`
       : `cannot listen on ${host}:${port}: ${cause.message}`,
     { details: { host, port }, cause },
+  );
+}
+
+function noReusePort({ host, port }: ListenAt): HoldfastError {
+  return new HoldfastError(
+    'HF_START_FAILED',
+    `cannot share ${host}:${port}: the setting reusePort needs Linux; here one router listens on a port`,
+    { details: { host, port } },
   );
 }

@@ -5,6 +5,8 @@ export interface RouterSettings {
   host: string;
   /** 0 takes any free port. */
   port: number;
+  /** Several routers of one machine share the port. */
+  reusePort: boolean;
   trustForwardedHeaders: boolean;
   /** Requests inside the router at once. */
   maxRequests: number;
@@ -25,6 +27,7 @@ export interface RouterSettings {
 const defaults: RouterSettings = {
   host: '127.0.0.1',
   port: DEFAULTS.routerPort,
+  reusePort: false,
   trustForwardedHeaders: false,
   maxRequests: 4_096,
   maxHeldRequests: 1_024,

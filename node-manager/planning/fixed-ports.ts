@@ -1,6 +1,6 @@
 /**
  * Which port a copy would listen on, where that is fixed: then a second copy cannot run beside it at the same address. Two nodes of
- * one machine share an address. Pure.
+ * one machine share an address. Copies whose setting `reusePort` is true share their port, and so hinder nobody. Pure.
  */
 import type { ObservedNode } from './model.ts';
 import type { DesiredRevision } from './revision.ts';
@@ -24,6 +24,7 @@ export function createFixedPorts(observed: readonly ObservedNode[]): FixedPorts 
   return {
     portOf({ revision }, slot) {
       const { instance, packageVersion } = revision;
+      if (instance.settings.reusePort === true) return null;
       const own = instance.ports.length === 0 ? undefined : instance.ports[Number(slot)];
       const port =
         own ??

@@ -37,6 +37,8 @@ export class FastConnection {
   #rest: Buffer | null = null;
   #over = false;
   #stopping = false;
+  /** Nothing more is read. */
+  #ending = false;
 
   constructor(socket: Socket, ports: FastConnectionPorts) {
     this.socket = socket;
@@ -63,11 +65,11 @@ export class FastConnection {
     return this.#exchange === null && this.#rest === null;
   }
 
-  /** Ends after the exchange under way; at once if there is none. */
+  /** Ends after the exchange under way, or the one that has come already; at once if there is none. */
   stop(): void {
     this.#stopping = true;
     if (this.#exchange) this.#exchange.closeAfter();
-    else this.socket.destroySoon();
+    else if (this.#rest === null) this.#hangUp();
   }
 
   /** The exchange has written all of its response, or read all of its request. */
@@ -96,10 +98,17 @@ export class FastConnection {
     if (socket.isPaused()) socket.resume();
   }
 
+  /** What comes after the last answer is nobody's request. */
+  #hangUp(): void {
+    this.#ending = true;
+    this.#rest = null;
+    this.socket.destroySoon();
+  }
+
   #finish(exchange: FastExchange): void {
     this.#exchange = null;
     exchange.onClose?.();
-    if (exchange.closing) return this.socket.destroySoon();
+    if (exchange.closing) return this.#hangUp();
     this.idleSinceMs = this.#ports.nowMs();
     if (this.#rest) setImmediate(this.#next);
     else if (this.socket.isPaused()) this.socket.resume();
@@ -115,6 +124,7 @@ export class FastConnection {
   };
 
   readonly #onData = (chunk: Buffer): void => {
+    if (this.#ending) return;
     const exchange = this.#exchange;
     if (exchange === null && this.#rest === null) return this.#begin(chunk);
     const rest = exchange !== null && exchange.bodyLeft > 0 ? exchange.receive(chunk) : chunk;
@@ -147,7 +157,7 @@ export class FastConnection {
   /** A client that closes its half is taken for one that has gone, as `node:http` does. */
   readonly #onEnd = (): void => {
     if (this.#exchange) this.#exchange.lost();
-    this.socket.destroySoon();
+    this.#hangUp();
   };
 
   readonly #onClose = (): void => {

@@ -475,6 +475,14 @@ describe('plan', () => {
       });
     }
 
+    it('runs them side by side where they share their port', () => {
+      const made = world([instance('one', { settings: { port: 9000, reusePort: true } })]);
+      converge(made);
+      made.nowMs += 10_000;
+      made.restarts = { one: 'again' };
+      assert.deepEqual(follow(made), [[{ type: 'start', node: 'a' }], [{ type: 'stop', node: 'a' }]]);
+    });
+
     it('knows the port that a manifest gives', () => {
       const made = world([instance('one')]);
       converge(made);

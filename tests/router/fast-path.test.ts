@@ -115,7 +115,7 @@ describe('connections that begin on the fast path', () => {
       onUpgrade: end,
       onConnect: end,
     });
-    await listener.listen({ host: '127.0.0.1', port: 0 });
+    await listener.listen({ host: '127.0.0.1', port: 0, reusePort: false });
     const node = createServer((request, response) =>
       there.onExchange(new NodeExchange(request, response, false)),
     );
