@@ -129,7 +129,9 @@ export class FastConnection {
     if (exchange === null && this.#rest === null) return this.#begin(chunk);
     const rest = exchange !== null && exchange.bodyLeft > 0 ? exchange.receive(chunk) : chunk;
     if (rest !== null) this.#wait(rest);
-    this.settle();
+    // With the end of its body the exchange may have ended, when nobody knew of the rest.
+    if (this.#exchange === null && this.#rest !== null) setImmediate(this.#next);
+    else this.settle();
   };
 
   #wait(rest: Buffer): void {

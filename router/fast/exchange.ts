@@ -3,10 +3,11 @@
  * first data. Nothing that breaks the framing is ever written: header lines are checked, and a body that does not keep to its
  * announced length breaks the connection off.
  */
-import { STATUS_CODES } from 'node:http';
 import { valuesIn, type BodyReader, type Exchange } from '../exchange.ts';
 import type { FastConnection } from './connection.ts';
 import type { Head } from './head.ts';
+
+const { STATUS_CODES } = process.getBuiltinModule('node:http');
 
 /** How the end of the response's body shows. */
 type Framing = 'none' | 'length' | 'chunked';
