@@ -12,6 +12,7 @@ import {
   type MessagePublisher,
   type PublisherContext,
 } from '#core';
+import { createNotes } from './notes.ts';
 import type { LoadedComponent, LoadedPublisher } from './loader.ts';
 
 export interface ContextOptions {
@@ -42,6 +43,7 @@ export function createComponentContext(options: ComponentContextOptions): Compon
     settings: component.settings,
     publisher: options.publisher,
     leases: coordination.leases,
+    notes: createNotes(coordination.documents, options.instanceId),
     ...place(options),
     get dataDirectory() {
       return dataDirectory(options);

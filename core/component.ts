@@ -125,6 +125,7 @@ export interface ComponentContext {
   readonly publisher: MessagePublisher;
   readonly log: Logger;
   readonly leases: LeaseService;
+  readonly notes: Notes;
   /** Names a resource of any instance, for calls to it. `key` as in the URL, for example `/db/customers`. */
   resource(instanceId: string, key: string): RemoteResource;
   /** An existing folder that all instances with this id share on one machine. Absolute path. */
@@ -354,3 +355,28 @@ export interface LeaseHolder {
 export type LeaseGrant =
   | { acquired: true; fence: bigint; expiresInMs: number; holder: string }
   | { acquired: false; fence: bigint | null; expiresInMs: number; holder: string | null };
+
+/**
+ * Small facts that outlive a process and reach every copy of the instance, on whatever machine: in the coordination store, and as durable as that is. For
+ * what a copy needs to go on where another one ended, not for data: a few notes, each written at most some times a second.
+ */
+export interface Notes {
+  /** Rejects with `HF_NOTE_INVALID`, `HF_COORDINATION_UNAVAILABLE`. */
+  read(name: string): Promise<Note | null>;
+  /**
+   * Writes if the note is still the one with this version (null: if there is none). `written: false` brings what is there instead. After a rejection with
+   * `HF_COORDINATION_UNAVAILABLE` it may have been written.
+   * @param name 1 to 128 letters, digits, `.`, `_`, `-` and `/`; of the instance's own
+   * @param text at most 64 KiB
+   */
+  write(
+    name: string,
+    text: string,
+    version: string | null,
+  ): Promise<{ written: true; version: string } | { written: false; current: Note | null }>;
+}
+
+export interface Note {
+  text: string;
+  version: string;
+}

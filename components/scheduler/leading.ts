@@ -4,11 +4,13 @@
  */
 import type { ComponentContext, Json, Message, System } from '#core';
 import { decide } from './due.ts';
+import { addDecision, settleFirst, type Firing } from './record.ts';
 import type { Schedule, SchedulerSettings } from './settings.ts';
-import { openStore, type Firing, type Store } from './store.ts';
+import { openStore, type Store } from './store.ts';
+import { createWake, type Wake } from './wake.ts';
 
 export interface LeadingOptions {
-  context: Pick<ComponentContext, 'instanceId' | 'nodeName' | 'publisher' | 'log'>;
+  context: Pick<ComponentContext, 'instanceId' | 'nodeName' | 'publisher' | 'log' | 'notes'>;
   settings: SchedulerSettings;
   system: System;
   fence: bigint;
@@ -22,44 +24,56 @@ export interface LeadingOptions {
 const sleepMsMax = 1_000;
 const publishRetryMs = { first: 200, max: 10_000 };
 
-/** Resolves when the signal has aborted; rejects when the state cannot be used. */
+/** Resolves when the signal has aborted; rejects when what is remembered cannot be used. */
 export async function leadUntil(options: LeadingOptions): Promise<void> {
-  const { settings } = options;
-  const store = openStore(settings.stateFile, options.fence, settings.historyMax);
+  const { settings, system, fence, context } = options;
   // When one of the two fails, the other one ends too.
   const failing = new AbortController();
-  const inner = { ...options, signal: AbortSignal.any([options.signal, failing.signal]) };
+  const signal = AbortSignal.any([options.signal, failing.signal]);
+  const inner = { ...options, signal };
+  const definitions = settings.schedules.map(({ id, cron, timeZone }) => ({
+    id,
+    definition: `${cron} ${timeZone}`,
+  }));
+  let store: Store;
+  try {
+    store = await openStore(definitions, { notes: context.notes, system, fence, signal });
+  } catch (error) {
+    if (isOver(options)) return;
+    throw error;
+  }
   const wake = createWake();
   const tasks = [decideTicks(store, inner, wake), publishFirings(store, inner, wake)];
   for (const task of tasks) task.catch(error => failing.abort(error));
   const failed = (await Promise.allSettled(tasks)).find(outcome => outcome.status === 'rejected');
-  store.close();
-  if (failed) throw failed.reason;
+  if (failed && !isOver(options)) throw failed.reason;
 }
 
 async function decideTicks(store: Store, options: LeadingOptions, wake: Wake): Promise<void> {
   const { settings, system, signal } = options;
   const { timers, clock } = system;
-  const schedules = settings.schedules.map(schedule => {
-    const { id, cron, timeZone } = schedule;
-    const decidedMs = store.begin(id, `${cron} ${timeZone}`, clock.wallMs());
-    return { schedule, decidedMs, nextMs: schedule.ticks.next(decidedMs) };
-  });
+  const { historyMax } = settings;
+  const schedules = settings.schedules.map(schedule => ({
+    schedule,
+    nextMs: schedule.ticks.next(store.get(schedule.id).decidedMs),
+  }));
   while (!isOver(options)) {
     const nowMs = clock.wallMs();
-    let fired = false;
-    for (const state of schedules) {
-      const { schedule } = state;
-      if (state.nextMs === null || state.nextMs > nowMs) continue;
-      const rules = { ...settings, misfire: schedule.misfire };
-      const mayFire = store.waiting(schedule.id) < (schedule.isReentrant ? settings.waitingMax : 1);
-      const decision = decide(schedule.ticks, rules, { decidedMs: state.decidedMs, mayFire }, nowMs);
-      store.record(schedule.id, decision, nowMs);
-      state.decidedMs = decision.decidedMs;
-      state.nextMs = schedule.ticks.next(decision.decidedMs);
-      fired ||= decision.fire.length > 0;
-    }
-    if (fired) wake.ring();
+    const due = schedules.filter(({ nextMs }) => nextMs !== null && nextMs <= nowMs);
+    await Promise.all(
+      due.map(async state => {
+        const { schedule } = state;
+        const rules = { ...settings, misfire: schedule.misfire };
+        await store.update(schedule.id, record => {
+          const mayFire = record.waiting.length < (schedule.isReentrant ? settings.waitingMax : 1);
+          const { decidedMs } = record;
+          const decision = decide(schedule.ticks, rules, { decidedMs, mayFire }, nowMs);
+          return addDecision(record, decision, nowMs, historyMax);
+        });
+        state.nextMs = schedule.ticks.next(store.get(schedule.id).decidedMs);
+      }),
+    );
+    if (due.length > 0) wake.ring();
     const nextMs = Math.min(...schedules.map(({ nextMs }) => nextMs ?? Infinity)) - clock.wallMs();
     await timers.sleep(Math.min(Math.max(nextMs, 1), sleepMsMax), signal).catch(() => {}); // aborted: the loop ends
   }
@@ -67,22 +81,21 @@ async function decideTicks(store: Store, options: LeadingOptions, wake: Wake): P
 
 async function publishFirings(store: Store, options: LeadingOptions, wake: Wake): Promise<void> {
   const { context, settings, system, signal } = options;
+  const { historyMax } = settings;
   const schedules = new Map(settings.schedules.map(schedule => [schedule.id, schedule]));
   let delayMs = publishRetryMs.first;
   while (!isOver(options)) {
-    const firing = store.nextWaiting();
-    if (!firing) {
+    const next = store.nextWaiting();
+    if (!next) {
       await wake.heard(signal);
       continue;
     }
-    const schedule = schedules.get(firing.schedule);
     let outcome: 'published' | 'refused' = 'published';
     try {
-      // Of a schedule that has been taken out of the settings since, nothing is published any more.
-      if (schedule) await context.publisher.publish(toMessage(firing, schedule, options));
-      else outcome = 'refused';
+      const message = toMessage(next.firing, schedules.get(next.schedule)!, options);
+      await context.publisher.publish(message);
     } catch (error) {
-      const facts = { err: error, schedule: firing.schedule };
+      const facts = { err: error, schedule: next.schedule };
       if (!isFinal(error)) {
         context.log.warn({ ...facts, retryInMs: delayMs }, 'a firing could not be published');
         options.onProblem(`firings wait, because publishing fails: ${(error as Error).message}`);
@@ -95,7 +108,8 @@ async function publishFirings(store: Store, options: LeadingOptions, wake: Wake)
     }
     delayMs = publishRetryMs.first;
     options.onProblem(null);
-    store.settle(firing.sequence, outcome, system.clock.wallMs());
+    const nowMs = system.clock.wallMs();
+    await store.update(next.schedule, record => settleFirst(record, outcome, nowMs, historyMax));
   }
 }
 
@@ -122,26 +136,5 @@ function toMessage({ tickMs, decidedMs }: Firing, schedule: Schedule, options: L
       ? { content, contentType: 'text/plain' }
       : { content: JSON.stringify(content), contentType: 'application/json' }),
     properties: { schedule: schedule.id, scheduledAt, node: context.nodeName, fence: String(fence) },
-  };
-}
-
-/** Lets one task wait for another; a ring that nobody waits for is heard by the next who does. */
-interface Wake {
-  ring(): void;
-  heard(signal: AbortSignal): Promise<void>;
-}
-
-function createWake(): Wake {
-  let rung = Promise.withResolvers<void>();
-  return {
-    ring: () => rung.resolve(),
-    async heard(signal) {
-      const stop = () => rung.resolve();
-      if (signal.aborted) return;
-      signal.addEventListener('abort', stop, { once: true });
-      await rung.promise;
-      signal.removeEventListener('abort', stop);
-      rung = Promise.withResolvers();
-    },
   };
 }

@@ -3,7 +3,8 @@ import type { Component, ComponentContext, System } from '#core';
 import { upcoming } from './due.ts';
 import { leadUntil } from './leading.ts';
 import { readSettings, type SchedulerSettings } from './settings.ts';
-import { readHistory } from './store.ts';
+import { describeRecord } from './record.ts';
+import { readRecord } from './store.ts';
 
 /** How long one wait for the lease lasts; another one follows. */
 const waitMs = 3_600_000;
@@ -48,25 +49,26 @@ export function createService(context: ComponentContext, system: System): Compon
     }
   }
 
-  function describe(id: string, next: number, history: number) {
+  async function describe(id: string, next: number, history: number) {
     const { ticks, ...schedule } = settings.schedules.find(one => one.id === id)!;
+    const record = await readRecord(context.notes, id);
     return {
       ...schedule,
       nextRuns: upcoming(ticks, system.clock.wallMs(), next).map(ms => new Date(ms).toISOString()),
-      history: readHistory(settings.stateFile, id, history),
+      history: record ? describeRecord(record, history) : [],
     };
   }
 
   return {
     async start() {
-      settings = readSettings(context.settings, context.dataDirectory);
+      settings = readSettings(context.settings);
       running = leadUnderLease();
     },
     async stop() {
       ending.abort();
       await running;
     },
-    fetch(request) {
+    async fetch(request) {
       if (request.method !== 'GET' && request.method !== 'HEAD') {
         return Response.json({ message: 'read only' }, { status: 405, headers: { allow: 'GET, HEAD' } });
       }
@@ -76,10 +78,12 @@ export function createService(context: ComponentContext, system: System): Compon
       const one = settings.schedules.find(({ id }) => id === last);
       const { instanceId, processId, nodeName } = context;
       const who = { instanceId, processId, node: nodeName, role };
-      if (one) return Response.json({ ...who, ...describe(one.id, next ?? 10, history ?? 100) });
+      if (one) return Response.json({ ...who, ...(await describe(one.id, next ?? 10, history ?? 100)) });
       return Response.json({
         ...who,
-        schedules: settings.schedules.map(({ id }) => describe(id, next ?? 3, history ?? 3)),
+        schedules: await Promise.all(
+          settings.schedules.map(({ id }) => describe(id, next ?? 3, history ?? 3)),
+        ),
       });
     },
   };

@@ -1,5 +1,4 @@
 /** The settings with their types, and the expressions compiled. The host has checked them against the manifest's schema and filled in the defaults. */
-import { resolve } from 'node:path';
 import { cronTimes, type Json, type Settings } from '#core';
 import type { MisfirePolicy, Ticks } from './due.ts';
 
@@ -22,23 +21,19 @@ export interface SchedulerSettings {
   waitingMax: number;
   historyMax: number;
   leaseTtlMs: number;
-  /** Absolute. */
-  stateFile: string;
 }
 
 /** As the manifest declares them. */
-type Declared = Omit<SchedulerSettings, 'schedules' | 'stateFile'> & {
+type Declared = Omit<SchedulerSettings, 'schedules'> & {
   schedules: (Pick<Schedule, 'id' | 'cron'> & Partial<Schedule>)[];
-  stateDirectory: string;
 };
 
 /** @throws HF_SETTINGS_INVALID that names the schedule and what is wrong with it */
-export function readSettings(settings: Settings, dataDirectory: string): SchedulerSettings {
-  const { schedules, stateDirectory, ...others } = settings as unknown as Declared;
+export function readSettings(settings: Settings): SchedulerSettings {
+  const { schedules, ...others } = settings as unknown as Declared;
   const ids = new Set<string>();
   return {
     ...others,
-    stateFile: resolve(dataDirectory, stateDirectory, 'scheduler.sqlite'),
     schedules: schedules.map((declared, index) => {
       const { id, cron, timeZone = 'UTC' } = declared;
       const at = `schedules[${index}] (${id})`;

@@ -216,6 +216,11 @@ export const errorTable = define({
     meaning:
       'The lease under which the work ran has ended, or could not be renewed in time; the work was told to stop.',
   },
+  HF_NOTE_INVALID: {
+    statusCode: 400,
+    retryable: false,
+    meaning: 'The name or text of a note is outside its limits.',
+  },
   // Jobs
   HF_JOB_TIMEOUT: {
     statusCode: 504,

@@ -9,9 +9,13 @@ import {
   type ComponentContext,
   type Delivery,
   type LeaseService,
+  type InstanceId,
   type Message,
+  type Notes,
   type System,
 } from '#core';
+import { createNotes } from '../../component-host/notes.ts';
+import { createInMemoryCoordination } from './in-memory-coordination.ts';
 import { createInMemoryLeases } from './in-memory-leases.ts';
 
 const silent = (): void => {};
@@ -32,6 +36,7 @@ export interface TestContextOptions {
   instanceId?: string;
   processId?: string;
   leases?: LeaseService;
+  notes?: Notes;
   publish?: (message: Message) => Promise<void>;
 }
 
@@ -56,6 +61,7 @@ export async function makeTestContext(options: TestContextOptions): Promise<Test
     log: { debug: silent, info: silent, warn: silent, error: silent },
     dataDirectory: options.dataDirectory,
     leases: options.leases ?? leasesInMemory(),
+    notes: options.notes ?? notesInMemory(),
     publisher: {
       name: 'test',
       instanceId,
@@ -82,6 +88,10 @@ export async function makeTestContext(options: TestContextOptions): Promise<Test
 
 export function leasesInMemory(system: System = createSystem()): LeaseService {
   return createInMemoryLeases({ system, enter: () => Promise.resolve() });
+}
+
+export function notesInMemory(): Notes {
+  return createNotes(createInMemoryCoordination().documents, 'test' as InstanceId);
 }
 
 /** Starts it; `stop` may be called more than once. */

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { createSystem, type LeaseService, type Message, type System } from '#core';
+import { createSystem, type LeaseService, type Message, type Notes, type System } from '#core';
 import { createService } from '../../../components/scheduler/service.ts';
-import { contentOf, leasesInMemory, makeTestContext, started } from '../../support/component-context.ts';
+import {
+  contentOf,
+  leasesInMemory,
+  makeTestContext,
+  notesInMemory,
+  started,
+} from '../../support/component-context.ts';
 import { until } from '../../support/wait.ts';
 
 const real = createSystem();
@@ -21,14 +24,13 @@ function movableSystem(start: string): System & { at(time: string): void } {
 }
 
 describe('scheduler: firing', () => {
-  let directory: string;
+  let notes: Notes;
   const running: { stop(): Promise<void> }[] = [];
   const day = '2026-11-28T';
 
-  beforeEach(async () => void (directory = await mkdtemp(join(tmpdir(), 'holdfast-scheduler-'))));
+  beforeEach(() => void (notes = notesInMemory()));
   afterEach(async () => {
     await Promise.all(running.splice(0).map(one => one.stop()));
-    await rm(directory, { recursive: true, force: true });
   });
 
   async function scheduler(
@@ -44,7 +46,8 @@ describe('scheduler: firing', () => {
     const { settings, ...others } = options;
     const context = await makeTestContext({
       component: 'scheduler',
-      dataDirectory: directory,
+      dataDirectory: '/nowhere',
+      notes,
       settings: { schedules: [{ id: 'tick', ...schedule }], leaseTtlMs: 2_000, ...settings },
       ...others,
     });
@@ -115,6 +118,26 @@ describe('scheduler: firing', () => {
     await second.fires('12:00:02', '12:00:03', '12:00:04', '12:00:05');
   });
 
+  it('a leader that was replaced without noticing writes nothing any more, and no tick is decided twice', async () => {
+    const system = movableSystem(`${day}12:00:00Z`);
+    const schedule = { cron: '* * * * * *' };
+    // Each believes that the lease is its own.
+    const first = await scheduler(system, schedule, { processId: 'host-1' });
+    await first.leads();
+    const leases = leasesInMemory();
+    // Its fences are higher than any that the first one will get.
+    for (let turn = 1; turn <= 50; turn++) {
+      const { fence } = await leases.tryAcquire('another', 'somebody', 1_000);
+      await leases.release('another', 'somebody', fence!);
+    }
+    const second = await scheduler(system, schedule, { processId: 'host-2', leases });
+    await second.leads();
+    system.at(`${day}12:00:03Z`);
+    await second.fires('12:00:01', '12:00:02', '12:00:03');
+    await until('the report', async () => /another leader/.test(first.context.health.message ?? ''));
+    assert.deepEqual(first.context.published, []);
+  });
+
   for (const [misfire, missed] of [
     ['skip', []],
     ['once', ['12:30:00']],
@@ -123,12 +146,11 @@ describe('scheduler: firing', () => {
     it(`ticks of which nobody was there: ${misfire}`, async () => {
       const system = movableSystem(`${day}12:00:00Z`);
       const schedule = { cron: '0 */10 * * * *', misfire };
-      const before = await scheduler(system, schedule);
+      const leases = leasesInMemory();
+      const before = await scheduler(system, schedule, { leases });
       await before.leads();
       await before.stop();
       system.at(`${day}12:35:00Z`);
-      const leases = leasesInMemory();
-      await leases.tryAcquire('another', 'somebody', 1_000); // fences grow in this store too
       const after = await scheduler(system, schedule, { leases });
       await after.leads();
       system.at(`${day}12:40:00Z`);

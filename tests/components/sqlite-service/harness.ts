@@ -122,6 +122,9 @@ export function makeContext(
     get publisher(): never {
       throw new Error('not used');
     },
+    get notes(): never {
+      throw new Error('not used');
+    },
     get leases(): never {
       throw new Error('not used');
     },
