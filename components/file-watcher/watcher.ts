@@ -33,9 +33,8 @@ export interface WatcherState {
   problems: string[];
 }
 
-/** Changes that come together are looked at together; a look that takes long is followed by a longer pause. */
-const pauseMsMin = 50;
-const pausePerLook = 4;
+/** Changes that come together are looked at together; a look that takes long is followed by a longer pause, within limits. */
+const pauseMs = { min: 50, max: 1_000, perLook: 2 };
 /** How often a folder that is not there is looked for. */
 const goneRetryMs = 1_000;
 
@@ -58,6 +57,7 @@ export async function watchUntil(options: WatcherOptions): Promise<void> {
     /** Null: the folder could not be looked at. */
     let wholeDueMs: number | null = 0;
     let isFirst = cursor.isNew;
+    let lookedMs = 0;
 
     while (!signal.aborted) {
       // What was written down before is told before anything is added to it, so that an absent broker lets no file grow.
@@ -68,6 +68,7 @@ export async function watchUntil(options: WatcherOptions): Promise<void> {
         const isWhole = wholeDueMs === null || beganMs >= wholeDueMs;
         const look = await tree.look(isWhole ? 'all' : placesToLook(hints.take(), changes));
         if (signal.aborted) break;
+        lookedMs = now() - beganMs;
         if (isWhole) wholeDueMs = beganMs + settings.rescanMs;
         see(changes, look.sightings, beganMs);
         hints.follow(tree.folders());
@@ -84,7 +85,9 @@ export async function watchUntil(options: WatcherOptions): Promise<void> {
       }
       report(problems);
       await publish();
-      await sleep(Math.max(pauseMsMin, pausePerLook * (now() - beganMs)), { untilHint: false });
+      await sleep(Math.min(Math.max(pauseMs.min, pauseMs.perLook * lookedMs), pauseMs.max), {
+        untilHint: false,
+      });
       if (wholeDueMs === null) await sleep(goneRetryMs, { untilHint: false });
       else if (hints.isEmpty) {
         const ripeMs = nextRipeMs(changes, settings.stableMs) ?? Infinity;
