@@ -16,7 +16,8 @@ import {
 import type { PackageStore } from '#package-manager';
 import type { Lifecycle } from './lifecycle.ts';
 import type { LoadedPackage } from './loader.ts';
-import { defaultProfile, type Workload } from './workload.ts';
+import { defaultProfile } from './profile.ts';
+import type { Workload } from './workload.ts';
 
 /** Which of the two packages of a host. */
 export type Role = 'component' | 'publisher';

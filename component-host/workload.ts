@@ -3,7 +3,6 @@
  * lifecycle says so, and decides nothing about order itself. Each start makes new objects from the loaded packages.
  */
 import {
-  DEFAULTS,
   HoldfastError,
   type Component,
   type Coordination,
@@ -27,12 +26,13 @@ import { createHealthRecord } from './health.ts';
 import { startJob, waitingFor, type Job } from './job.ts';
 import { loadComponent, loadPublisher, type LoadedComponent, type LoadedPublisher } from './loader.ts';
 import type { Part } from './machine.ts';
+import type { Profile } from './profile.ts';
 import type { HostLogger } from './log.ts';
-import { createSubscriptions, type Subscriptions } from './subscriptions.ts';
+import { deliveryMark } from './messages/delivery-request.ts';
+import { withMessages } from './messages/owner-side.ts';
+import { createSubscriptions, type Subscriptions } from './messages/subscriptions.ts';
+import { tracing } from './messages/trace.ts';
 import type { StartWatchdog, Watchdog } from './watchdog.ts';
-
-/** What an instance is beside its packages. */
-export type Profile = Omit<HostConfiguration, 'component' | 'settings' | 'publisher' | 'settingsChecked'>;
 
 export interface WorkloadOptions {
   system: System;
@@ -152,12 +152,7 @@ export class Workload implements PartRunner {
       case 'component':
         return this.#startComponent(signal);
       case 'subscriptions':
-        return this.#subscriptions!.open({
-          component: this.#runningComponent!,
-          publisher: this.#runningPublisher,
-          instanceId: this.#instanceId,
-          log: this.#options.log,
-        });
+        return this.#openSubscriptions();
       case 'session':
         return this.#openSession();
     }
@@ -239,12 +234,13 @@ export class Workload implements PartRunner {
     this.#subscriptions = subscriptions;
     this.#health.begin(this.#profile!.awaitsCheck === true);
     const calls = await this.#createCalls();
+    const publisher = this.#runningPublisher;
     const context = createComponentContext({
       launch,
       instanceId: this.#instanceId,
       log,
       component,
-      publisher: this.#runningPublisher ?? createAbsentPublisher(this.#instanceId),
+      publisher: publisher ? tracing(publisher) : createAbsentPublisher(this.#instanceId),
       coordination: this.#coordination!,
       resource: (instanceId, key) => calls.resource(instanceId, key),
       subscribe: (messageType, options) => subscriptions.add(messageType, options),
@@ -257,9 +253,31 @@ export class Workload implements PartRunner {
     mustHave(running, ['start', 'stop'], component.manifest.packageName);
     if (this.#profile!.job)
       mustHave(running, ['run'], `${component.manifest.packageName}, configured as a job,`);
-    this.#runningComponent = running;
+    const keyed = () => subscriptions.keyed;
+    this.#runningComponent = publisher
+      ? withMessages({ component: running, mark: this.#mark, keyed })
+      : running;
     if (running.fetch || running.openResource) this.#dataPlane = await this.#options.dataPlane();
     await foreign('start of the component', () => running.start(signal));
+  }
+
+  async #openSubscriptions(): Promise<void> {
+    const { system, launch, log } = this.#options;
+    await this.#subscriptions!.open({
+      system,
+      log,
+      component: this.#runningComponent!,
+      publisher: this.#runningPublisher,
+      instanceId: this.#instanceId,
+      processId: launch.processId,
+      leases: this.#coordination!.leases,
+      resource: (instanceId, key) => this.#calls!.resource(instanceId, key),
+      mark: this.#mark,
+    });
+  }
+
+  get #mark(): string {
+    return deliveryMark(this.#options.launch.clusterSecret, this.#instanceId);
   }
 
   async #createCalls(): Promise<Calls> {
@@ -369,20 +387,6 @@ export class Workload implements PartRunner {
     this.#guard?.setReady(this.#health.now.ready);
     this.#options.onChange();
   }
-}
-
-/** What REST-initialised packages run as, when no agent has said anything. */
-export function defaultProfile(packageName: string): Profile {
-  return {
-    settingsId: packageName,
-    instanceId: packageName as InstanceId,
-    env: {},
-    sessionTtlMs: DEFAULTS.sessionTtlMs,
-    capacity: 1,
-    concurrency: 0,
-    idleMs: 0,
-    onAuthorityLoss: 'stop',
-  };
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
