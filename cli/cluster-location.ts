@@ -4,7 +4,14 @@
  */
 import { readFile, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { createMasterClient, createNodeClient, type MasterClient, type NodeClient } from '#client';
+import {
+  createDeadLetterClient,
+  createMasterClient,
+  createNodeClient,
+  type DeadLetterClient,
+  type MasterClient,
+  type NodeClient,
+} from '#client';
 import { DEFAULTS, HoldfastError } from '#core';
 import { commandActor } from './actor.ts';
 
@@ -32,6 +39,8 @@ export interface ClusterConnection {
   routerUri: string | null;
   /** A client of one node's API with the same token. */
   node(uri: string): NodeClient;
+  /** Of the publisher of one component host. */
+  deadLetters(uri: string): DeadLetterClient;
 }
 
 /** @throws HoldfastError HF_USAGE when there is no cluster to be found */
@@ -54,6 +63,7 @@ export async function connectToCluster(cwd: string, options: ConnectOptions): Pr
     master: createMasterClient({ uri, token, actor }),
     routerUri: file?.routerUri ?? null,
     node: nodeUri => createNodeClient({ uri: nodeUri, token, actor }),
+    deadLetters: hostUri => createDeadLetterClient({ uri: hostUri, token, actor }),
   };
 }
 

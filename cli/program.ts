@@ -5,6 +5,7 @@
 import { Command, Option } from 'commander';
 import type { Scope } from '#http-api';
 import { addDeploymentCommands } from './deployments/commands.ts';
+import { addDeadLetterCommands } from './dead-letters/commands.ts';
 import { addBackupCommands } from './backup/commands.ts';
 import type { Environment } from './environment.ts';
 import { addJobCommands } from './jobs/commands.ts';
@@ -149,6 +150,7 @@ export async function runProgram(words: readonly string[], environment: Environm
   addDeploymentCommands(program, connected, environment);
   addBackupCommands(add, connected, environment);
   addJobCommands(program, connected, environment);
+  addDeadLetterCommands(program, connected, environment);
   const keyCommand = (usage: string, description: string, example: string) =>
     connected(
       key

@@ -11,6 +11,7 @@ import {
 import { createApi, type Api } from '#http-api';
 import type { HostControl, Role } from './control.ts';
 import type { HostLogger } from './log.ts';
+import { registerDeadLetterRoutes } from './messages/dead-letter-routes.ts';
 import { createMetrics, type HostCounters } from './metrics.ts';
 import { registerResourceRoutes } from './resource-routes.ts';
 import type { RequestHandler } from './server.ts';
@@ -54,6 +55,7 @@ export async function createHostApi(options: HostApiOptions): Promise<RequestHan
       registerHostRoutes(routed, options);
       registerServiceRoutes(routed, options.control);
       registerResourceRoutes(routed, options);
+      registerDeadLetterRoutes(routed, () => options.workload.deadLetters);
       await registerPackageRoutes(routed, `${base}/packages`, options.control.packages);
     },
   });

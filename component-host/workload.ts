@@ -6,6 +6,7 @@ import {
   HoldfastError,
   type Component,
   type Coordination,
+  type DeadLetters,
   type HostConfiguration,
   type HostLaunch,
   type HostStatus,
@@ -28,6 +29,7 @@ import { loadComponent, loadPublisher, type LoadedComponent, type LoadedPublishe
 import type { Part } from './machine.ts';
 import type { Profile } from './profile.ts';
 import type { HostLogger } from './log.ts';
+import { mustKeepDeadLetters } from './messages/dead-letter-routes.ts';
 import { deliveryMark } from './messages/delivery-request.ts';
 import { withMessages } from './messages/owner-side.ts';
 import { createSubscriptions, type Subscriptions } from './messages/subscriptions.ts';
@@ -90,6 +92,10 @@ export class Workload implements PartRunner {
   get job(): JobRunStatus | null {
     const request = this.#profile?.job;
     return this.#job?.status ?? (request ? waitingFor(request) : null);
+  }
+  /** @throws HoldfastError when the publisher keeps none */
+  get deadLetters(): DeadLetters {
+    return mustKeepDeadLetters(this.#runningPublisher);
   }
   get ownedKeys(): number {
     return this.#guard?.ownedKeys ?? 0;

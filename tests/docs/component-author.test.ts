@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import type { RequestListener } from 'node:http';
-import type { Component, ComponentContext, Resource } from '#core';
+import type { Component, ComponentContext, Message, Resource } from '#core';
 import { makeContext } from '../components/sqlite-service/harness.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -28,7 +28,7 @@ describe('docs/component-author.md: its programs', () => {
       await copyFile(join(root, 'core/component.ts'), join(dirname(file), 'component.d.ts'));
       files.push(file);
     }
-    assert.equal(files.length, 3);
+    assert.equal(files.length, 4);
   });
   after(() => rm(directory, { recursive: true, force: true }));
 
@@ -70,6 +70,45 @@ describe('docs/component-author.md: its programs', () => {
     assert.deepEqual(await (await newer.fetch(book('-2'))).json(), { balance: 3 });
     await older.close();
     await newer.close();
+  });
+
+  it('the thermostat takes what is wanted of its room, tells others, and refuses what is no temperature', async () => {
+    const { default: create } = (await import(join(directory, 'thermostat/main.ts'))) as {
+      default: (context: ComponentContext) => Component;
+    };
+    const context = makeContext(directory, {}, 'host-1');
+    const asked: unknown[] = [];
+    const told: Message[] = [];
+    context.subscribe = (...words) => void asked.push(words);
+    const publisher = { publish: async (message: Message) => void told.push(message) };
+    Object.defineProperty(context, 'publisher', { value: publisher });
+    const component = create(context);
+    await component.start(signal);
+    assert.deepEqual(asked, [['temperature.wanted', { key: 'room', maxDeliver: 3 }]]);
+    const alarm = () => Promise.resolve();
+    const handler = await component.openResource!({
+      key: '/rooms/1',
+      fence: 1n,
+      signal,
+      assertOwned() {},
+      alarm,
+    });
+    const delivery = { attempt: 1, group: 'heating', signal };
+    const wanted = (content: string): Message => ({
+      messageId: 'm-1',
+      source: 's',
+      timestamp: '2026-01-01T00:00:00.000Z',
+      content,
+      properties: { room: '/rooms/1' },
+    });
+    await handler.onMessage!(wanted('21.5'), delivery);
+    await assert.rejects(handler.onMessage!(wanted('warm'), delivery), /"warm" is no temperature/);
+    assert.deepEqual(
+      told.map(({ messageId, content }) => [messageId, content]),
+      [['m-1-set', '21.5']],
+    );
+    const shown = await handler.fetch(new Request('http://localhost/rooms/1'));
+    assert.deepEqual(await shown.json(), { room: '/rooms/1', degrees: 21.5 });
   });
 
   it('the orders book stock under their name, and their alarm gives it back until that has succeeded', async () => {
