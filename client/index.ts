@@ -1,7 +1,6 @@
 /** Typed REST clients of the node API and the master API, for the cli, the node manager and tests. */
 export type { ConnectionOptions } from './http.ts';
 export type { Zip } from './upload.ts';
-export type { ConnectionOptions, Zip } from './http.ts';
 export { createDeadLetterClient, type DeadLetterClient } from './dead-letter-client.ts';
 export { createHostClient, type HandOffRequest, type HostClient } from './host-client.ts';
 export {

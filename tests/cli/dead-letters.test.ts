@@ -81,7 +81,7 @@ describe('holdfast dead-letters', function () {
 
   it('lists, replays and removes what an instance could not handle', async () => {
     assert.equal(await run('list', 'pool'), 'pool has no dead letters\n');
-    const outside = await createLocal({
+    const outside = createLocal({
       name: 'local-publisher',
       instanceId: 'outside',
       processId: 'test',

@@ -27,7 +27,7 @@ describe('messages to components', function () {
   beforeEach(async () => {
     children = new Map();
     workspace = await openWorkspace();
-    outside = await createLocal({
+    outside = createLocal({
       name: 'local-publisher',
       instanceId: 'outside',
       processId: 'test',
