@@ -30,7 +30,7 @@ export function createFleet(shape: { nodes: number; instances: number; copies: n
       sessionTtlMs: 5_000,
       holdMs: 10_000,
       orphanGraceMs: 30_000,
-      warmSpares: 1,
+      warmSpares: { perNode: 1, memoryMb: 128 },
       rebalance: { threshold: 0.2, movesPerHour: 60 },
       componentHostPackageName: 'component-host',
       nodePackages: [],

@@ -17,12 +17,14 @@ import { bodies } from './scenarios/bodies.ts';
 import { claims } from './scenarios/claims.ts';
 import { deploy } from './scenarios/deploy.ts';
 import { failover } from './scenarios/failover.ts';
+import { hosts } from './scenarios/hosts.ts';
 import { lookup } from './scenarios/lookup.ts';
 import { memory } from './scenarios/memory.ts';
 import { move } from './scenarios/move.ts';
 import { placement } from './scenarios/placement.ts';
 import { planScale } from './scenarios/plan-scale.ts';
 import { pm2 } from './scenarios/pm2.ts';
+import { processStart } from './scenarios/process-start.ts';
 import { renewals } from './scenarios/renewals.ts';
 import { router } from './scenarios/router.ts';
 import { start } from './scenarios/start.ts';
@@ -32,6 +34,8 @@ import { websockets } from './scenarios/websockets.ts';
 
 const scenarios = [
   start,
+  processStart,
+  hosts,
   deploy,
   upload,
   failover,

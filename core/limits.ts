@@ -13,6 +13,8 @@ export const DEFAULTS = {
   /** How long a request waits for an owner. */
   holdMs: 10_000,
   orphanGraceMs: 30_000,
+  /** What the warm spares of a node may take together. */
+  spareMemoryMb: 128,
   /** How long a host's event loop may answer nothing before its agent replaces it. */
   livenessMs: 20_000,
   /** How long a stop may take, from the request to the last process gone. */

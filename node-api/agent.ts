@@ -23,6 +23,7 @@ import { openStoreConnection } from './coordination/store-connection.ts';
 import { createCondition } from './observation/condition.ts';
 import { createEventLog } from './observation/event-log.ts';
 import { limitLogs } from './observation/log-files.ts';
+import { memoryOf } from './observation/memory-of.ts';
 import { createMetrics } from './observation/metrics.ts';
 import { createProcessStatistics } from './observation/process-stats.ts';
 import { resolveOptions, type NodeAgentOptions, type ResolvedOptions } from './options.ts';
@@ -31,6 +32,7 @@ import { openProcessStore } from './store/process-store.ts';
 import { createEntries, usesPackage } from './supervision/entries.ts';
 import type { HostProcess } from './supervision/host-process.ts';
 import { createHosts } from './supervision/hosts.ts';
+import { createLaunchQueue } from './supervision/launch-queue.ts';
 import { recover } from './supervision/recovery.ts';
 import { createSessionEnder, watchExpiredSessions } from './supervision/session-end.ts';
 import { createSpares } from './supervision/spares.ts';
@@ -51,6 +53,8 @@ export interface NodeAgent {
 
 /** A process that does nothing but write fills some hundred megabytes in a second. */
 const logLimitEveryMs = 2_000;
+/** Spares are given up when memory gets short. */
+const pressureEveryMs = 5_000;
 const lastAnswersMs = 500;
 /** Well below the two seconds that requests are held beyond a session's time. */
 const letGoMs = 1_000;
@@ -115,10 +119,13 @@ async function assemble(options: ResolvedOptions, opened: AsyncDisposableStack):
   const spares = createSpares({
     system,
     log,
-    wanted: options.warmSpares,
+    perProfile: options.warmSpares,
+    memoryBytes: options.spareMemoryMb * 1024 * 1024,
+    inUse: () => entries.all().map(entry => entry.record.request.memoryMb ?? null),
+    memoryOf,
     hostPackage: () => usableHostPackage(packages, options.hostPackageName),
     store: () => storeFingerprint(connection.address),
-    spawn: hostPackage => hosts.spawn(hostPackage, null),
+    spawn: (hostPackage, profile) => hosts.spawn(hostPackage, profile),
     forget: processId => {
       rm(directoryOf(processId), { recursive: true, force: true }).catch((error: unknown) => {
         log.warn({ err: error, processId }, 'cannot remove the folder of a spare host');
@@ -148,6 +155,7 @@ async function assemble(options: ResolvedOptions, opened: AsyncDisposableStack):
     store,
     hosts,
     spares,
+    launches: createLaunchQueue(options.launchesMax),
     entries,
     requireDisk: () => condition.requireDisk(0),
     planner: { packages, stateRoot, hostPackageName: options.hostPackageName, coordination },
@@ -211,6 +219,14 @@ async function assemble(options: ResolvedOptions, opened: AsyncDisposableStack):
       limiting ??= limitLogs(join(dataDirectory, 'hosts'))
         .catch((error: unknown) => log.warn({ err: error }, 'cannot limit the log files of hosts'))
         .finally(() => (limiting = null));
+    }),
+  );
+  opened.defer(
+    system.timers.every(pressureEveryMs, () => {
+      void condition.pressure().then(
+        found => spares.noteMemory(found.some(({ kind }) => kind === 'memory')),
+        (error: unknown) => log.warn({ err: error }, 'cannot look at what the node is short of'),
+      );
     }),
   );
   spares.refill();

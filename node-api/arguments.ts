@@ -12,6 +12,7 @@ export interface NodeArguments {
   firstHostPort: number | null;
   orphanGraceMs: number | null;
   warmSpares: number | null;
+  spareMemoryMb: number | null;
   minFreeDiskMib: number | null;
   clusterName: string | null;
   coordinationFile: string | null;
@@ -32,6 +33,7 @@ export function parseNodeArguments(words: readonly string[]): NodeArguments {
     orphanGraceMs: integer('--orphan-grace-ms', values['orphan-grace-ms'], 0, 3_600_000),
     minFreeDiskMib: integer('--min-free-disk-mib', values['min-free-disk-mib'], 0, 1_000_000_000),
     warmSpares: integer('--warm-spares', values['warm-spares'], 0, 16),
+    spareMemoryMb: integer('--spare-memory-mb', values['spare-memory-mb'], 0, 1_000_000),
     clusterName: values['cluster-name'] ?? null,
     coordinationFile: values['coordination-file'] ?? null,
     stopHostsOnExit: values['stop-hosts-on-exit'] ?? false,
@@ -53,6 +55,7 @@ function read(words: readonly string[]) {
         'first-host-port': text,
         'orphan-grace-ms': text,
         'warm-spares': text,
+        'spare-memory-mb': text,
         'min-free-disk-mib': text,
         'cluster-name': text,
         'coordination-file': text,

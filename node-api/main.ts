@@ -47,6 +47,7 @@ async function start(words: NodeArguments): Promise<NodeAgent> {
     ...(words.firstHostPort === null ? {} : { firstHostPort: words.firstHostPort }),
     ...(words.orphanGraceMs === null ? {} : { orphanGraceMs: words.orphanGraceMs }),
     ...(words.warmSpares === null ? {} : { warmSpares: words.warmSpares }),
+    ...(words.spareMemoryMb === null ? {} : { spareMemoryMb: words.spareMemoryMb }),
     ...(words.minFreeDiskMib === null ? {} : { diskFreeBytesMin: words.minFreeDiskMib * 1024 * 1024 }),
     ...(words.clusterName === null ? {} : { clusterName: words.clusterName }),
   };

@@ -1,5 +1,6 @@
 /** What an agent is started with, and the defaults of what may be left out. */
 import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import type { FastifyBaseLogger } from 'fastify';
 import { DEFAULTS, type System } from '#core';
 
@@ -24,8 +25,12 @@ export interface NodeAgentOptions {
   orphanGraceMs?: number;
   /** First port that a host tries. Default 5200. */
   firstHostPort?: number;
-  /** Unconfigured hosts kept ready, so that a start does not wait for a process. Default 1. */
+  /** Unconfigured hosts kept ready of each launch profile in use, so that a start does not wait for a process. Default 1. */
   warmSpares?: number;
+  /** What they may take together, MiB. Default 128. */
+  spareMemoryMb?: number;
+  /** How many hosts are launched at once. Default: two for each processor. */
+  launchesMax?: number;
   /** Which package of kind `host` runs components. Default `component-host`. */
   hostPackageName?: string;
   /** How long a start may take. Default 30,000. */
@@ -51,6 +56,8 @@ export function resolveOptions(options: NodeAgentOptions): ResolvedOptions {
     orphanGraceMs: DEFAULTS.orphanGraceMs,
     firstHostPort: DEFAULTS.firstHostPort,
     warmSpares: 1,
+    spareMemoryMb: DEFAULTS.spareMemoryMb,
+    launchesMax: 2 * availableParallelism(),
     hostPackageName: 'component-host',
     startTimeoutMs: 30_000,
     adoptionTimeoutMs: 10_000,

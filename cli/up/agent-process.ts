@@ -18,7 +18,7 @@ export interface AgentOptions {
   /** Where it finds the address of the coordination store. */
   coordinationFile?: string;
   clusterName?: string;
-  warmSpares?: number;
+  warmSpares?: { perNode: number; memoryMb: number };
   orphanGraceMs?: number;
 }
 
@@ -89,7 +89,10 @@ function wordsOf(options: AgentOptions): string[] {
   ].flat();
   if (options.coordinationFile !== undefined) words.push('--coordination-file', options.coordinationFile);
   if (options.clusterName !== undefined) words.push('--cluster-name', options.clusterName);
-  if (options.warmSpares !== undefined) words.push('--warm-spares', String(options.warmSpares));
+  if (options.warmSpares) {
+    const { perNode, memoryMb } = options.warmSpares;
+    words.push('--warm-spares', String(perNode), '--spare-memory-mb', String(memoryMb));
+  }
   if (options.orphanGraceMs !== undefined) words.push('--orphan-grace-ms', String(options.orphanGraceMs));
   return words;
 }

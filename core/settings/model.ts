@@ -90,7 +90,8 @@ export interface ClusterSettings {
   sessionTtlMs: number;
   holdMs: number;
   orphanGraceMs: number;
-  warmSpares: number;
+  /** Of each launch profile, and for all of them together. */
+  warmSpares: { perNode: number; memoryMb: number };
   rebalance: { threshold: number; movesPerHour: number };
   componentHostPackageName: string;
   nodePackages: PackageReference[];

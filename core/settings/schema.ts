@@ -344,12 +344,37 @@ export const ClusterSettingsSchema = Type.Object(
       Type.Integer({ minimum: 1_000, maximum: 3_600_000, default: DEFAULTS.orphanGraceMs }),
     ),
     warmSpares: Type.Optional(
-      Type.Integer({
-        minimum: 0,
-        maximum: 16,
-        default: 1,
-        description: 'Unconfigured hosts that each node keeps ready.',
-      }),
+      Type.Union([
+        Type.Integer({
+          minimum: 0,
+          maximum: 16,
+          default: 1,
+          description: 'Unconfigured hosts that each node keeps ready.',
+        }),
+        Type.Object(
+          {
+            perNode: Type.Optional(
+              Type.Integer({
+                minimum: 0,
+                maximum: 16,
+                default: 1,
+                description:
+                  'Unconfigured hosts that each node keeps ready, for each memoryMb that instances on it have.',
+              }),
+            ),
+            memoryMb: Type.Optional(
+              Type.Integer({
+                minimum: 0,
+                maximum: 1_000_000,
+                default: DEFAULTS.spareMemoryMb,
+                description:
+                  'What they may take together on a node; there are fewer when it does not suffice.',
+              }),
+            ),
+          },
+          { additionalProperties: false },
+        ),
+      ]),
     ),
     rebalance: Type.Optional(
       Type.Object(

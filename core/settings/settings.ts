@@ -65,6 +65,12 @@ function readMisspelling(document: unknown): { document: unknown; warnings: stri
   };
 }
 
+function fillSpares(spares: ClusterSettingsDocument['warmSpares']): ClusterSettings['warmSpares'] {
+  const { perNode = 1, memoryMb = DEFAULTS.spareMemoryMb } =
+    typeof spares === 'number' ? { perNode: spares } : (spares ?? {});
+  return { perNode, memoryMb };
+}
+
 function fillDefaults(document: ClusterSettingsDocument): ClusterSettings {
   return {
     clusterName: document.clusterName,
@@ -77,7 +83,7 @@ function fillDefaults(document: ClusterSettingsDocument): ClusterSettings {
     sessionTtlMs: document.sessionTtlMs ?? DEFAULTS.sessionTtlMs,
     holdMs: document.holdMs ?? Math.max(DEFAULTS.holdMs, (document.sessionTtlMs ?? 0) + 2_000),
     orphanGraceMs: document.orphanGraceMs ?? DEFAULTS.orphanGraceMs,
-    warmSpares: document.warmSpares ?? 1,
+    warmSpares: fillSpares(document.warmSpares),
     rebalance: {
       threshold: document.rebalance?.threshold ?? 0.2,
       movesPerHour: document.rebalance?.movesPerHour ?? 60,

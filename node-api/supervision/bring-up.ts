@@ -10,6 +10,7 @@ import type { ProcessStore } from '../store/process-store.ts';
 import type { Entry } from './entries.ts';
 import type { HostExit, HostProcess } from './host-process.ts';
 import type { Hosts } from './hosts.ts';
+import type { LaunchQueue } from './launch-queue.ts';
 import type { Spares } from './spares.ts';
 import type { StartPlan } from './start-plan.ts';
 import { within } from './stop-host.ts';
@@ -19,8 +20,12 @@ export interface BringUpDeps {
   store: ProcessStore;
   hosts: Hosts;
   spares: Spares;
+  launches: LaunchQueue;
   startTimeoutMs: number;
 }
+
+/** A process that does not say hello within this gives its turn to the next one all the same. */
+const turnMs = 2_000;
 
 /** @throws HoldfastError HF_START_FAILED and what the host itself threw, without secrets; the signal's reason */
 export async function bringUp(
@@ -30,6 +35,10 @@ export async function bringUp(
   signal: AbortSignal,
 ): Promise<void> {
   const { system, startTimeoutMs } = deps;
+  signal.throwIfAborted();
+  const profile = entry.record.request.memoryMb ?? null;
+  const spare = deps.spares.take(plan.hostPackage, profile);
+  const endTurn = spare ? null : await deps.launches.enter(plan.instanceId, signal);
   const deadlineMs = system.clock.monotonicMs() + startTimeoutMs;
   const { promise: stopped, reject } = Promise.withResolvers<never>();
   stopped.catch(() => {}); // heard only by those who race against it
@@ -38,42 +47,44 @@ export async function bringUp(
   const cancel = system.timers.after(startTimeoutMs, () => {
     reject(startFailed(`it did not start within ${startTimeoutMs} ms`));
   });
+  const cancelTurn = endTurn && system.timers.after(turnMs, endTurn);
   try {
-    signal.throwIfAborted();
-    const spare = await obtain(deps, entry, plan, signal);
+    signal.throwIfAborted(); // it may have been stopped in the very moment of its turn
+    await obtain(deps, entry, plan, signal, spare);
+    if (endTurn) void Promise.race([entry.host!.hello, entry.host!.gone]).then(endTurn);
     try {
       await run(deps, entry.host!, plan, { stopped, deadlineMs });
     } catch (error) {
       // A spare may have died while it waited, unnoticed; that says nothing about the component.
       if (!spare || !entry.host!.ended || entry.host!.status || signal.aborted) throw error;
-      await obtain({ ...deps, spares: { ...deps.spares, take: () => null } }, entry, plan, signal);
+      await obtain(deps, entry, plan, signal, null);
       await run(deps, entry.host!, plan, { stopped, deadlineMs });
     }
   } catch (error) {
     throw plan.redact(error);
   } finally {
+    endTurn?.();
+    cancelTurn?.();
     cancel();
     signal.removeEventListener('abort', onAbort);
   }
 }
 
-/** Whether it is a spare. The entry names its process on disk before the process gets anything to do. */
+/** The entry names its process on disk before the process gets anything to do. */
 async function obtain(
   deps: BringUpDeps,
   entry: Entry,
   plan: StartPlan,
   signal: AbortSignal,
-): Promise<boolean> {
-  const memoryMb = entry.record.request.memoryMb ?? null;
-  const spare = memoryMb === null ? deps.spares.take(plan.hostPackage) : null;
-  const host = spare ?? (await deps.hosts.spawn(plan.hostPackage, memoryMb));
+  spare: HostProcess | null,
+): Promise<void> {
+  const host = spare ?? (await deps.hosts.spawn(plan.hostPackage, entry.record.request.memoryMb ?? null));
   entry.host = host;
   entry.record.processId = host.processId;
   const { packageName, packageVersion }: StoredPackage = plan.hostPackage;
   entry.record.hostPackage = { packageName, packageVersion };
   signal.throwIfAborted();
   await deps.store.save();
-  return spare !== null;
 }
 
 async function run(

@@ -226,6 +226,12 @@ describe('node API: packages, statistics and access', () => {
     assert.equal((await agent.kill('worker/kill')).body.killed.length, 1);
     assert.equal((await agent.call('DELETE', `${root}/component-host?version=1.0.0`)).status, 204);
     assert.equal((await agent.start('worker', {})).status, 201);
+    // What has a limit of its own gets spares with that limit.
+    assert.equal((await agent.start('worker', { settingsId: 'limited', memoryMb: 64 })).status, 201);
+    await workplace.until('a spare of each profile', async () => {
+      const { body } = await agent.call<string>('GET', '/metrics');
+      return /holdfast_node_spare_hosts 2/.test(body);
+    });
   });
 
   it('gives up cleanly when its port is taken', async () => {

@@ -104,6 +104,15 @@ describe('settings', () => {
     assert.match(warnings[0]!, /misspelt/);
   });
 
+  it('takes a number of spares alone, or with the memory that they may take', () => {
+    const spares = (warmSpares: unknown) =>
+      parseSettings(JSON.stringify({ ...valid(), warmSpares })).settings.warmSpares;
+    assert.deepEqual(spares(undefined), { perNode: 1, memoryMb: 128 });
+    assert.deepEqual(spares(3), { perNode: 3, memoryMb: 128 });
+    assert.deepEqual(spares({ memoryMb: 64 }), { perNode: 1, memoryMb: 64 });
+    assert.deepEqual(spares({ perNode: 0, memoryMb: 0 }), { perNode: 0, memoryMb: 0 });
+  });
+
   it('takes an uploaded package for known', () => {
     const document = JSON.stringify({ ...valid(), componentPackages: [] });
     assert.deepEqual(problemsOf(document, new Set(['hello'])), []);
@@ -452,6 +461,11 @@ describe('settings', () => {
         problemsOf(`{"clusterName": "${'x'.repeat(5_000_000)}"}`)[0]!.expected,
         /at most \d+ bytes/,
       );
+    });
+
+    it('a wrong budget for spares, by its place', () => {
+      const document = { ...valid(), warmSpares: { perNode: 1, memoryMb: -1 } };
+      assert.match(JSON.stringify(problemsOf(JSON.stringify(document))), /\$\.warmSpares/);
     });
 
     it('several mistakes: all of them at once', () => {
