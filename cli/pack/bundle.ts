@@ -20,7 +20,7 @@ export interface Bundle {
 }
 
 /** Raised when the same input would make another package; part of the stamp. */
-export const BUNDLER_REVISION = 5;
+export const BUNDLER_REVISION = 6;
 
 export interface BundleOptions {
   /** Absolute paths by the file name of the module that each becomes. */
@@ -66,11 +66,17 @@ export async function bundle(options: BundleOptions): Promise<Bundle> {
       plugins: [...(options.plugins ?? []), leanHttp, dependencies, assets.plugin],
     });
     const names = new Map(Object.keys(options.entries).map(name => [name.replace(/\.m?js$/, '.js'), name]));
+    const commonJs = new Set(
+      outputFiles.filter(({ text }) => commonJsPart.test(text)).map(({ path }) => basename(path)),
+    );
     return {
-      modules: outputFiles.map(({ path, text }) => ({
-        name: names.get(basename(path)) ?? basename(path),
-        code: Buffer.from(commonJsPrelude(text) + text),
-      })),
+      modules: outputFiles.map(({ path, text }) => {
+        const code = withNamedExports(text, commonJs);
+        return {
+          name: names.get(basename(path)) ?? basename(path),
+          code: Buffer.from(commonJsPrelude(code) + code),
+        };
+      }),
       inputs: Object.keys(metafile.inputs)
         .filter(path => !path.includes(':'))
         .map(path => join(options.directory, path)),
@@ -89,6 +95,16 @@ export async function bundle(options: BundleOptions): Promise<Bundle> {
 export async function stopBundler(): Promise<void> {
   const { stop } = await import('esbuild');
   await stop();
+}
+
+/** A part that is a CommonJS module: esbuild gives it a default export and nothing else. */
+const commonJsPart = /(?:^|;)export default require_[\w$]+\(\);/;
+
+/** `await import()` of CommonJS gives the names that it exports, as in Node, also when it has become a part. */
+function withNamedExports(code: string, commonJs: ReadonlySet<string>): string {
+  return code.replaceAll(/\bimport\("\.\/(part-\w+\.js)"\)/g, (found, part: string) =>
+    commonJs.has(part) ? `${found}.then(({default:exported})=>({...exported,default:exported}))` : found,
+  );
 }
 
 /**

@@ -142,6 +142,23 @@ describe('packing a folder', function () {
     assert.equal(stdout, 'false');
   });
 
+  it('gives CommonJS its names also where it becomes a part of its own', async () => {
+    install(folder, 'named', {
+      'index.js': `class Named {} module.exports = Named; module.exports.Named = Named; module.exports.word = 'said';`,
+    });
+    folder.write({
+      'manifest.json': manifestOf({ kind: 'host' }),
+      'main.ts': [
+        `export async function find() { const { default: found, Named, word } = await import('named'); return [found === Named, word]; }`,
+        component,
+      ].join('\n'),
+    });
+    const loaded = (await load((await pack()).zipPath, folder)) as unknown as {
+      find(): Promise<unknown[]>;
+    };
+    assert.deepEqual(await loaded.find(), [true, 'said']);
+  });
+
   it('bundles a CommonJS dependency with its own requires', async () => {
     folder.write({
       'main.js': `import { greet } from 'old';\nexport default () => greet('you');\n`,

@@ -33,13 +33,18 @@ export function processesOf(directory: string): ClusterProcess[] {
   return found;
 }
 
+/** Bundled, or run from its source. */
+const isAgent = ({ command }: ClusterProcess) => /\/(?:agent\.js|node-api\/main\.ts) /.test(command);
+const isCoordinator = ({ command }: ClusterProcess) =>
+  /\/(?:coordinator\.js|coordinator-main\.ts) /.test(command);
+
 /** `up` and its wrapper. */
 export function startersOf(cluster: Cluster): ClusterProcess[] {
   return processesOf(cluster.directory).filter(one => one.command.includes(' up --settings '));
 }
 
 export function agentsOf(cluster: Cluster): ClusterProcess[] {
-  return processesOf(cluster.directory).filter(one => one.command.includes('node-api/main.ts'));
+  return processesOf(cluster.directory).filter(isAgent);
 }
 
 export function sqlProcessesOf(cluster: Cluster): ClusterProcess[] {
@@ -47,7 +52,7 @@ export function sqlProcessesOf(cluster: Cluster): ClusterProcess[] {
 }
 
 export function coordinatorsOf(cluster: Cluster): ClusterProcess[] {
-  return processesOf(cluster.directory).filter(one => one.command.includes('coordinator-main.ts'));
+  return processesOf(cluster.directory).filter(isCoordinator);
 }
 
 /** What runs and should not, in words. Agents and the coordinator must be there once, hosts be known to their node. */
@@ -63,9 +68,9 @@ export function strays(cluster: Cluster): string[] {
     else if (!descends(one, pid, byPid))
       problems.push(`process ${one.pid} of ${one.processId} outlived its host`);
   }
-  const agents = all.filter(one => one.command.includes('node-api/main.ts')).length;
+  const agents = all.filter(isAgent).length;
   if (agents !== cluster.nodeUris.length) problems.push(`${agents} agents`);
-  const coordinators = all.filter(one => one.command.includes('coordinator-main.ts')).length;
+  const coordinators = all.filter(isCoordinator).length;
   if (coordinators !== 1) problems.push(`${coordinators} coordinators`);
   return problems;
 }

@@ -1,7 +1,7 @@
 /** A component host is bundled into one file: the Redis client and its scripts must be in it. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -49,5 +49,14 @@ describe('directory on Redis, as it is shipped', function () {
     const program = join(folder, 'bundled.mjs');
     await writeFile(program, modules[0]!.code);
     await claims(program);
+  });
+
+  it('claims out of a bundle in parts, as hosts have it', async () => {
+    const { modules } = await bundle({ entries: { 'index.js': entry }, directory: project, split: true });
+    const place = join(folder, 'parts');
+    await mkdir(place);
+    await writeFile(join(place, 'package.json'), '{"type":"module"}');
+    for (const { name, code } of modules) await writeFile(join(place, name), code);
+    await claims(join(place, 'index.js'));
   });
 });
