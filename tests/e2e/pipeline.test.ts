@@ -19,21 +19,25 @@ describe('the pipeline of the guide', () => {
     directory = await mkdtemp(join(tmpdir(), 'holdfast-pipeline-'));
     await mkdir(join(directory, 'inbox'));
     const guide = await readFile(join(projectRoot, 'docs/pipeline.md'), 'utf8');
-    const settings = /^```json\n([^]*?)^```$/m
-      .exec(guide)![1]!
-      .replaceAll('"build/packages/', `"${projectRoot}/build/packages/`)
-      .replaceAll('/tmp/holdfast-', `${directory}/`);
-    const { componentPackages, componentInstances } = JSON.parse(settings) as Document;
+    const [files, others] = [...guide.matchAll(/^```json\n([^]*?)^```$/gm)].map(
+      ([, json]) =>
+        JSON.parse(
+          json!
+            .replaceAll('"build/packages/', `"${projectRoot}/build/packages/`)
+            .replaceAll('/tmp/holdfast-', `${directory}/`),
+        ) as Document,
+    ) as [Document, Document];
+    const parser = files.componentInstances.find(({ id }) => id === 'people-parser')!;
     // As many messages as rows, so that there is a middle.
-    (componentInstances[1]!.settings as { rowsPerMessage: number }).rowsPerMessage = 1;
+    (parser.settings as { rowsPerMessage: number }).rowsPerMessage = 1;
     cluster = await startCluster({
       nodes: 1,
       edit(document) {
-        document.componentPackages = componentPackages;
+        document.componentPackages = [...files.componentPackages, ...others.componentPackages];
         document.componentInstances = document.componentInstances
           .filter(({ id }) => id !== 'databases')
-          .concat(componentInstances);
-        document.routes = [];
+          .concat(files.componentInstances, others.componentInstances);
+        document.routes = others.routes;
       },
     });
   });
@@ -49,16 +53,18 @@ describe('the pipeline of the guide', () => {
     );
   }
 
-  function written(): { id: number; name: string }[] {
+  /** What the files brought; or rows of this name. */
+  function written(name?: string): { id: number; name: string }[] {
     const file = join(cluster.stateRoot, 'data/people-table/people.sqlite');
     if (!existsSync(file)) return [];
     const database = new DatabaseSync(file, { readOnly: true, timeout: 5_000 });
     try {
       if (!database.prepare(`SELECT 1 FROM sqlite_schema WHERE name = 'people'`).get()) return [];
-      return database.prepare('SELECT id, name FROM people ORDER BY id, name').all() as {
-        id: number;
-        name: string;
-      }[];
+      return database
+        .prepare(
+          `SELECT id, name FROM people WHERE ${name === undefined ? `name LIKE 'people-%'` : 'name = ?'} ORDER BY id, name`,
+        )
+        .all(...(name === undefined ? [] : [name])) as { id: number; name: string }[];
     } finally {
       database.close();
     }
@@ -101,6 +107,33 @@ describe('the pipeline of the guide', () => {
       await readFile(join(directory, 'errors', reason), 'utf8'),
       /row 2: \\"No\\" is \\"x\\", but integer is expected/,
     );
-    assert(written().every(({ id }) => id !== 9999));
+    assert.deepEqual(written('Ada'), []);
+  });
+
+  it('takes rows from requests and from a schedule too', async function () {
+    this.timeout(120_000);
+    const post = async (body: object) => {
+      const headers = { 'content-type': 'application/json', 'idempotency-key': '1' };
+      const response = await fetch(`${cluster.routerUris[0]}/people`, {
+        method: 'POST',
+        headers,
+        body: JSON.stringify(body),
+      });
+      return {
+        status: response.status,
+        body: (await response.json()) as { messageId: string; code?: string },
+      };
+    };
+    const first = await until('an answer', async () => {
+      const answer = await post({ id: 3, name: 'Cay' });
+      return answer.status === 202 && answer;
+    });
+    assert.equal((await post({ id: 3, name: 'Cay' })).body.messageId, first.body.messageId);
+    await until('the row', async () => written('Cay').length > 0, 60_000);
+    const refused = await post({ id: 'three' });
+    assert.equal(refused.status, 400);
+    assert.equal(refused.body.code, 'HF_REQUEST_INVALID');
+    await until('the beat of the schedule', async () => written('beat').length > 1, 60_000);
+    assert.equal(written('Cay').length, 1);
   });
 });
