@@ -1,17 +1,21 @@
-/** An error of the contract as a plain HTTP answer, for requests that never reach the REST API. */
-import type { ServerResponse } from 'node:http';
-import { CHANNEL_HEADERS, toErrorBody, type HoldfastError } from '#core';
+/** An error of the contract as an answer, and the refusals that no component can make. */
+import { toErrorBody, type HoldfastError } from '#core';
+import { resetCode, type IncomingRequest } from '#frames';
 
-export function sendError(response: ServerResponse, error: HoldfastError): void {
+export function sendError(incoming: IncomingRequest, error: HoldfastError): void {
   const body = Buffer.from(JSON.stringify(toErrorBody(error)));
-  if (error.statusCode === 503) response.setHeader('retry-after', '1');
-  response.setHeader('content-type', 'application/json; charset=utf-8');
-  response.setHeader('content-length', body.length);
-  response.writeHead(error.statusCode).end(body);
+  const retry = error.statusCode === 503 ? 'retry-after: 1\r\n' : '';
+  const headers = `${retry}content-type: application/json; charset=utf-8\r\ncontent-length: ${body.length}\r\n`;
+  const head = { status: error.statusCode, reason: '', headers };
+  incoming.respond(head, incoming.method === 'HEAD' ? null : body, true);
 }
 
-/** The guard's 421: the component has seen nothing of the request. A component's own 421 can never carry this header. */
-export function refuseUnseen(response: ServerResponse, error: HoldfastError): void {
-  response.setHeader(CHANNEL_HEADERS.refused, 'not-owner');
-  sendError(response, error);
+/** The guard's refusal: the component has seen nothing of the request. */
+export function refuseUnseen(incoming: IncomingRequest, error: HoldfastError): void {
+  incoming.reset(resetCode.notOwner, error.message);
+}
+
+/** It would wait for itself, and the component has seen nothing of it. */
+export function refuseCycle(incoming: IncomingRequest, error: HoldfastError): void {
+  incoming.reset(resetCode.cycle, JSON.stringify(toErrorBody(error)));
 }

@@ -4,22 +4,20 @@
  */
 import { mkdirSync } from 'node:fs';
 import {
-  CHANNEL_HEADERS,
   DEFAULTS,
-  HoldfastError,
   isoTime,
   type HostConfiguration,
   type HostLaunch,
   type HostStatus,
   type System,
 } from '#core';
+import { createFrameServer } from '#frames';
 import { createAgentLink, type AgentLink } from './agent-link.ts';
 import { createControl, type HostControl } from './control.ts';
 import type { DataPlane } from './data-plane.ts';
-import { refuseUnseen } from './error-response.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { openHostLog, type HostLogger } from './log.ts';
-import { hostState, type MachineState } from './machine.ts';
+import { hostState } from './machine.ts';
 import { createHostCounters } from './metrics.ts';
 import { createErrorList, describeHost } from './report.ts';
 import { listen, type HostServer } from './server.ts';
@@ -54,8 +52,6 @@ export interface HostOptions {
   endProcess?: (reason: string) => void;
 }
 
-/** How long a host that served goes on answering 421 before its connections end. */
-const lingerMs = 250;
 /** How long the last answer to the agent may take to get out. */
 const answerMs = 20;
 
@@ -79,7 +75,6 @@ export async function startHost({
   const ended = Promise.withResolvers<void>();
   let server: HostServer | undefined;
   let dataPlane: DataPlane | undefined;
-  let served = false;
 
   const workload = new Workload({
     system,
@@ -95,7 +90,7 @@ export async function startHost({
     system,
     log,
     runner: workload,
-    onChange,
+    onChange: () => link.report(),
     onFailure: cause => errors.add(cause),
     startMs,
     stopMs: DEFAULTS.stopGraceMs,
@@ -133,22 +128,23 @@ export async function startHost({
     return describeHost({ state: lifecycle.state, uri: server!.uri, workload, errors: errors.list() });
   }
 
-  function onChange(state: MachineState): void {
-    served ||= state.type === 'Started';
-    link.report();
-  }
-
   async function loadDataPlane(): Promise<DataPlane> {
     const { createDataPlane } = await import('./data-plane.ts');
     dataPlane ??= createDataPlane({
-      processId: launch.processId,
-      clusterSecret: launch.clusterSecret,
       log,
       counters,
       serving: () => workload.serving(),
     });
     return dataPlane;
   }
+
+  const frames = createFrameServer({
+    system,
+    secret: launch.clusterSecret,
+    // A port may have had another host before.
+    serves: sessionId => dataPlane !== undefined && workload.serving()?.sessionId === sessionId,
+    onRequest: (request, sessionId) => dataPlane!.handle(request, sessionId),
+  });
 
   let shuttingDown: Promise<HostStatus> | undefined;
   function shutdown({ graceMs }: { graceMs: number }): Promise<HostStatus> {
@@ -164,10 +160,9 @@ export async function startHost({
 
   async function close(): Promise<void> {
     server?.dismissClients();
-    // Routers may have requests on the way that were sent before they heard of the end: a 421 sends those elsewhere.
-    // The agent, too, has to get its last answer before its connection ends.
+    // The agent has to get its last answer before its connection ends.
     link.report();
-    await system.timers.sleep(served ? lingerMs : answerMs);
+    await system.timers.sleep(answerMs);
     link.close();
     await server?.close();
     await control
@@ -184,12 +179,7 @@ export async function startHost({
       firstPort: launch.firstPort,
       log,
       system,
-      onChannelRequest(request, response) {
-        if (dataPlane) return dataPlane.handle(request, response);
-        // Nothing was ever served here: the router means a host that had this port before.
-        response.setHeader(CHANNEL_HEADERS.owner, launch.processId);
-        refuseUnseen(response, new HoldfastError('HF_NOT_OWNER', 'this host serves nothing yet'));
-      },
+      frames,
       async createApi() {
         const { createHostApi } = await import('./api.ts');
         return createHostApi({ launch, system, log, control, workload, counters, status, startedAt });

@@ -2,38 +2,47 @@
  * Tells a host that it was just handed a key, so that it opens it before the first request arrives: that is what keeps the time short
  * for which nobody can serve it. Whatever goes wrong is harmless: the first request opens the key then.
  */
-import { CHANNEL_HEADERS, type Claim, type Logger } from '#core';
-import { channelKey } from '#ownership';
-
-export const openingPath = '/api/componentHost/resources/open';
+import type { Claim, Logger, System } from '#core';
+import { createUpstreams } from '#ownership';
+import { channelLine } from './channel-lines.ts';
 
 const timeoutMs = 5_000;
 
-export function tellNewOwner(
-  claim: Claim,
-  { clusterSecret, log }: { clusterSecret: string; log: Logger },
-): void {
-  const { key, fence, sessionId, address } = claim;
-  const failed = (error: unknown) =>
-    log.debug({ err: error, key }, 'the new owner could not be told to open the key');
-  try {
-    const request = process.getBuiltinModule('node:http').request(new URL(openingPath, address), {
-      method: 'POST',
-      timeout: timeoutMs,
-      headers: {
-        'content-length': 0,
-        [CHANNEL_HEADERS.channel]: channelKey(clusterSecret, sessionId),
-        [CHANNEL_HEADERS.session]: sessionId,
-        [CHANNEL_HEADERS.resource]: key,
-        [CHANNEL_HEADERS.fence]: fence.toString(),
-        [CHANNEL_HEADERS.open]: '1',
+/** Keeps a connection to a new owner for as long as it has something to tell. */
+export function createTeller(deps: {
+  system: System;
+  clusterSecret: string;
+  log: Logger;
+}): (claim: Claim) => void {
+  const { system, clusterSecret, log } = deps;
+  const upstreams = createUpstreams({ system, secret: clusterSecret, ownerTimeoutMs: timeoutMs });
+  return claim => {
+    const { key, fence, sessionId } = claim;
+    const done = (problem: string | null) => {
+      if (problem !== null) log.debug({ problem, key }, 'the new owner could not be told to open the key');
+      // After what tells of it has come to its end.
+      queueMicrotask(() => {
+        if (upstreams.inFlight(sessionId) === 0) upstreams.retire(sessionId, true);
+      });
+    };
+    upstreams.get(claim).send(
+      {
+        method: 'POST',
+        target: '/',
+        key,
+        fence,
+        channel: channelLine('open', '1'),
+        headers: '',
+        body: null,
+        more: false,
       },
-    });
-    request.on('error', failed);
-    request.on('timeout', () => request.destroy(new Error('no answer')));
-    request.on('response', response => response.resume());
-    request.end();
-  } catch (error) {
-    failed(error); // a key that no header can carry, say
-  }
+      {
+        onHead: ({ end }) => (end ? done(null) : undefined),
+        onData: () => true,
+        onEnd: () => done(null),
+        onDrain() {},
+        onFailure: ({ text }) => done(text),
+      },
+    );
+  };
 }

@@ -1,10 +1,11 @@
 /**
- * The one port of a host. A request with the channel header goes to the data plane and never to the REST API; the REST
+ * The one port of a host. A connection that changes to frames goes to the data plane and never to the REST API; the REST
  * API (fastify and all that) is built when somebody first calls it, which most hosts never see.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
-import { CHANNEL_HEADERS, createHttpServer, DEFAULTS, HoldfastError, type Logger, type System } from '#core';
+import type { AddressInfo } from 'node:net';
+import { createHttpServer, DEFAULTS, HoldfastError, type Logger, type System } from '#core';
+import type { FrameServer } from '#frames';
 
 export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -14,7 +15,8 @@ export interface HostServerOptions {
   firstPort: number;
   log: Logger;
   system: System;
-  onChannelRequest: RequestHandler;
+  /** Takes the connections of routers and other hosts. */
+  frames: FrameServer;
   /** Builds the REST API. */
   createApi: () => Promise<RequestHandler>;
 }
@@ -25,8 +27,8 @@ export interface HostServer {
   /** Tells keep-alive clients to go after their next answer. */
   dismissClients(): void;
   /**
-   * Ends idle connections, then the rest. Those of routers get a moment to go by themselves: a router that has not heard of the
-   * end yet would send a request into a connection that is being closed, and could not know whether it was executed. Idempotent.
+   * Ends the connections: those of routers and other hosts when they have agreed to send nothing new and have every answer, so that
+   * no request is lost in a connection that ends. Idempotent.
    */
   close(): Promise<void>;
 }
@@ -35,14 +37,14 @@ export interface HostServer {
 const headerBytesMax = 64 * 1024;
 /** Longer than routers keep idle connections, so that it is they who close them. */
 const keepAliveMs = 72_000;
-/** How long a router may take to hear that the session has ended, and to close its connections. */
+/** How long all of them may take for that: a frozen one must not keep the host. */
 const farewellMs = 2_000;
 
 /** @throws HoldfastError HF_CAPACITY when no port is free, HF_STATE_UNUSABLE when the address cannot be listened on */
 export async function listen(options: HostServerOptions): Promise<HostServer> {
+  const { frames } = options;
   let dismissing = false;
   let api: Promise<RequestHandler> | undefined;
-  const routers = createConnectionSet();
   const server = createHttpServer({
     headerBytesMax,
     keepAliveMs,
@@ -50,11 +52,11 @@ export async function listen(options: HostServerOptions): Promise<HostServer> {
     newRequestId: () => options.system.random.id(16),
     onRequest(request, response) {
       if (dismissing) response.setHeader('connection', 'close');
-      if (request.headers[CHANNEL_HEADERS.channel] === undefined) return void callApi(request, response);
-      routers.add(request.socket);
-      options.onChannelRequest(request, response);
+      void callApi(request, response);
     },
+    shouldUpgrade: request => frames.offers(request),
   });
+  server.on('upgrade', (request, socket, head) => frames.accept(request, socket, head));
 
   async function callApi(request: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
@@ -79,10 +81,11 @@ export async function listen(options: HostServerOptions): Promise<HostServer> {
     },
     close() {
       closed ??= (async () => {
-        const late = new AbortController();
-        const cancel = options.system.timers.after(farewellMs, () => late.abort(), { keepAlive: true });
-        await routers.empty(late.signal);
+        const late = Promise.withResolvers<void>();
+        const cancel = options.system.timers.after(farewellMs, late.resolve, { keepAlive: true });
+        await Promise.race([frames.leave(), late.promise]);
         cancel();
+        frames.destroy();
         await new Promise<void>(resolve => {
           server.close(() => resolve());
           server.closeIdleConnections();
@@ -90,29 +93,6 @@ export async function listen(options: HostServerOptions): Promise<HostServer> {
         });
       })();
       return closed;
-    },
-  };
-}
-
-function createConnectionSet() {
-  const open = new Set<Socket>();
-  let onEmpty = () => {};
-  return {
-    add(socket: Socket): void {
-      if (open.has(socket)) return;
-      open.add(socket);
-      socket.once('close', () => {
-        open.delete(socket);
-        if (open.size === 0) onEmpty();
-      });
-    },
-    /** Resolves when none is open, or the signal aborts. */
-    empty(signal: AbortSignal): Promise<void> {
-      if (open.size === 0 || signal.aborted) return Promise.resolve();
-      return new Promise(resolve => {
-        onEmpty = resolve;
-        signal.addEventListener('abort', () => resolve(), { once: true });
-      });
     },
   };
 }

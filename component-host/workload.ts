@@ -310,7 +310,7 @@ export class Workload implements PartRunner {
 
   async #openSession(): Promise<void> {
     const { system, launch, log, hostUri, onChange } = this.#options;
-    const [{ createOwnershipGuard }, { tellNewOwner }] = await Promise.all([
+    const [{ createOwnershipGuard }, { createTeller }] = await Promise.all([
       import('#ownership'),
       import('./opening-ahead.ts'),
     ]);
@@ -338,7 +338,7 @@ export class Workload implements PartRunner {
         if (guard.ownedKeys > 0) watchdog?.begin();
         onChange();
       },
-      onHandedOver: claim => tellNewOwner(claim, { clusterSecret: launch.clusterSecret, log }),
+      onHandedOver: createTeller({ system, clusterSecret: launch.clusterSecret, log }),
       onDeadline: end => watchdog?.deadline(end),
     });
     this.#guard = guard;

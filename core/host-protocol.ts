@@ -135,20 +135,5 @@ export interface HostMethods {
   shutdown(params: { graceMs: number }): HostStatus;
 }
 
-/** Headers of the router's channel to a host. Dropped from outside requests. */
-export const CHANNEL_HEADERS = {
-  /** HMAC-SHA-256 (hex) of the session id under the cluster secret, see `channelKey` in ownership. */
-  channel: 'x-holdfast-channel',
-  resource: 'x-holdfast-resource',
-  session: 'x-holdfast-session',
-  fence: 'x-holdfast-fence',
-  owner: 'x-holdfast-owner',
-  /** In an answer: the guard refused the request before the component saw it. Only a host can set it. */
-  refused: 'x-holdfast-refused',
-  /** In a call of one component to another: the resources that wait for its answer, see `component-host/calls`. */
-  calls: 'x-holdfast-calls',
-  /** Not a request for the component: wakes the key's alarm of that time (epoch milliseconds). */
-  alarm: 'x-holdfast-alarm',
-  /** Not a request for the component either: the key was just handed to this host, which is to open it now. */
-  open: 'x-holdfast-open',
-} as const;
+/** In a response: which process answered. Whatever else begins with `x-holdfast-` never leaves Holdfast, nor comes in from outside. */
+export const OWNER_HEADER = 'x-holdfast-owner';

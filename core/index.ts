@@ -19,7 +19,7 @@ export {
   type RedisAddress,
   type StoreDescription,
 } from './coordination-address.ts';
-export { CHANNEL_HEADERS } from './host-protocol.ts';
+export { OWNER_HEADER } from './host-protocol.ts';
 export * from './identifiers.ts';
 export { DEFAULTS, LIMITS } from './limits.ts';
 export { errorTable, type ErrorCode, type ErrorEntry } from './errors/table.ts';

@@ -1,6 +1,4 @@
 /** Ownership of resources: sessions, claims, fences, and the guard that makes a host keep to them. */
-/** Authorises a router's requests to a host (HMAC under the cluster secret); `verifyChannelKey` compares in constant time. */
-export { channelKey, verifyChannelKey } from './channel-key.ts';
 /** Placement of a key without owner among the sessions of its pool. Pure. */
 export { chooseOwner, type Candidate } from './placement.ts';
 /** Which hosts of a pool should hand how many keys to which others. Pure. */
@@ -40,8 +38,8 @@ export {
   type Target,
 } from './owners/owner-search.ts';
 export { createUpstreams, type Upstream, type Upstreams } from './owners/upstreams.ts';
+/** Sends a streaming body with back-pressure. */
+export { sendBody } from './owners/send-body.ts';
 export { createWaitingRoom, type Place, type WaitingRoom } from './owners/waiting-room.ts';
 /** When a request may be sent again. Pure. */
 export { decide, failureOf, isIdempotent, type Decision, type Failure } from './owners/retry-rule.ts';
-/** What passes between a sender and a host beside the request itself. Pure. */
-export { channelHeaders, guardRefused } from './owners/channel-headers.ts';

@@ -1,13 +1,13 @@
 /**
  * One request sent to one host, and its response forwarded to the client as it comes, with back-pressure. Tells how it
  * ended; whether to try again is decided elsewhere. Nothing reaches the client before it is certain that this answer is
- * the answer: a refusal of the host's guard never gets there, and says so by a header that only hosts set.
+ * the answer: what a host refuses never gets there, since it is no answer at all but a frame of its own.
  */
 import type { Readable } from 'node:stream';
-import type { Dispatcher } from 'undici';
-import { channelHeaders, failureOf, guardRefused, type Upstream } from '#ownership';
+import type { OutgoingRequest, RequestFailure, ResponseHead, ResponseReceiver } from '#frames';
+import { failureOf, sendBody, type Upstream } from '#ownership';
 import type { Exchange } from './exchange.ts';
-import { responseHeaders } from './headers.ts';
+import { headerLines, responseHeaders } from './headers.ts';
 
 export type Outcome =
   | { type: 'answered'; statusCode: number }
@@ -15,15 +15,13 @@ export type Outcome =
   | { type: 'unreachable'; cause: unknown }
   | { type: 'broken'; cause: unknown; responseStarted: boolean }
   | { type: 'timeout' }
-  /** The request cannot be put on the wire at all. */
-  | { type: 'invalid'; cause: Error }
   | { type: 'cancelled' };
 
 export interface AttemptRequest {
   method: string;
   /** Path and query. */
   target: string;
-  /** Flat, without those of the channel. */
+  /** Flat. */
   headers: readonly string[];
   body: Buffer | Readable | null;
   right: { key: string; fence: bigint } | null;
@@ -39,110 +37,110 @@ export interface Attempt {
   cancel(): void;
 }
 
-type Headers = Record<string, string | string[] | undefined>;
-
 export function startAttempt(upstream: Upstream, request: AttemptRequest): Attempt {
-  const attempt = new LiveAttempt(upstream, request);
-  upstream.inFlight += 1;
-  upstream.dispatcher.dispatch(
-    {
-      path: request.target,
-      method: request.method as Dispatcher.HttpMethod,
-      headers: [...request.headers, ...channelHeaders({ ...upstream, right: request.right })],
-      body: request.body,
-      // Hosts speak HTTP properly: HEAD and GET with a body need no connection of their own.
-      reset: false,
-    },
-    attempt,
-  );
-  return attempt;
+  return new LiveAttempt(upstream, request);
 }
 
-class LiveAttempt implements Dispatcher.DispatchHandler, Attempt {
+class LiveAttempt implements ResponseReceiver, Attempt {
   readonly outcome: Promise<Outcome>;
-  readonly #upstream: Upstream;
+  readonly #owner: string;
   readonly #request: AttemptRequest;
+  readonly #sent: OutgoingRequest;
   #settle!: (outcome: Outcome) => void;
   #settled = false;
-  #controller: Dispatcher.DispatchController | null = null;
   #statusCode = 0;
-  #dataSeen = false;
-  #refused = false;
+  #onDrain: (() => void) | null = null;
 
   constructor(upstream: Upstream, request: AttemptRequest) {
-    this.#upstream = upstream;
+    this.#owner = upstream.processId;
     this.#request = request;
     this.outcome = new Promise(resolve => (this.#settle = resolve));
+    const { method, target, headers, right, body } = request;
+    const whole = body === null || Buffer.isBuffer(body);
+    this.#sent = upstream.send(
+      {
+        method,
+        target,
+        headers: headerLines(headers),
+        key: right?.key ?? '',
+        fence: right?.fence ?? 0n,
+        channel: '',
+        body: whole ? body : null,
+        more: !whole,
+      },
+      this,
+    );
+    if (!whole) {
+      this.#onDrain = sendBody(body, this.#sent, cause => {
+        this.#sent.cancel();
+        this.#fail({ type: 'broken', text: cause.message });
+      });
+    }
   }
 
   cancel(): void {
     if (this.#settled) return;
     this.#end({ type: 'cancelled' });
-    this.#controller?.abort(new Error('cancelled'));
+    this.#sent.cancel();
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    if (this.#settled) controller.abort(new Error('cancelled'));
+  onHead({ status, headers, body, end }: ResponseHead): void {
+    if (this.#settled || status < 200) return; // informational answers end here
+    this.#statusCode = status;
+    const { exchange, requestId, onResponse } = this.#request;
+    onResponse();
+    exchange.respond(status, responseHeaders(status, headers, { owner: this.#owner, requestId }));
+    if (end) {
+      // The client's connection may keep the bytes for longer than this call.
+      if (body === null) exchange.end();
+      else exchange.end(Buffer.from(body));
+      return this.#end({ type: 'answered', statusCode: status });
+    }
+    if (body === null) exchange.flush();
+    else exchange.write(Buffer.from(body));
   }
 
-  onResponseStart(_controller: Dispatcher.DispatchController, statusCode: number, headers: Headers): void {
-    if (statusCode < 200 || this.#settled) return; // informational answers end here
-    this.#statusCode = statusCode;
-    if (guardRefused(statusCode, headers)) this.#refused = true;
-    else this.#forwardHead(headers);
-  }
-
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#settled || this.#refused) return; // read to its end, so that the connection can be used again
-    this.#dataSeen = true;
+  onData(chunk: Buffer): boolean {
+    if (this.#settled) return true;
     const { exchange } = this.#request;
-    if (exchange.write(chunk)) return;
-    controller.pause();
-    exchange.onDrain = () => controller.resume();
+    if (exchange.write(chunk)) return true;
+    exchange.onDrain = () => this.#sent.resume();
+    return false;
   }
 
-  onResponseEnd(): void {
+  onEnd(): void {
     if (this.#settled) return;
-    if (this.#refused) return this.#end({ type: 'not-owner' });
     this.#request.exchange.end();
     this.#end({ type: 'answered', statusCode: this.#statusCode });
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController, cause: Error): void {
-    // The refusal has been said; that its text broke off takes nothing back.
-    if (this.#refused) return this.#end({ type: 'not-owner' });
-    if (this.#request.exchange.headSent) {
-      return this.#end({ type: 'broken', cause, responseStarted: true });
-    }
-    const type = failureOf(cause, { sent: this.#controller !== null });
-    switch (type) {
-      case 'invalid':
-        return this.#end({ type, cause });
+  onDrain(): void {
+    this.#onDrain?.();
+  }
+
+  onFailure(failure: RequestFailure): void {
+    this.#fail(failure);
+  }
+
+  #fail({ type, text }: RequestFailure): void {
+    const cause = new Error(text);
+    if (this.#request.exchange.headSent) return this.#end({ type: 'broken', cause, responseStarted: true });
+    // A request of a client is nobody's call, so nothing can wait for itself.
+    const failure = failureOf(type === 'cycle' ? 'broken' : type);
+    switch (failure) {
+      case 'not-owner':
       case 'timeout':
-        return this.#end({ type });
+        return this.#end({ type: failure });
       case 'unreachable':
-        return this.#end({ type, cause });
+        return this.#end({ type: failure, cause });
       case 'broken':
-        return this.#end({ type, cause, responseStarted: false });
+        return this.#end({ type: failure, cause, responseStarted: false });
     }
   }
 
   #end(outcome: Outcome): void {
     if (this.#settled) return;
     this.#settled = true;
-    this.#upstream.inFlight -= 1;
     this.#settle(outcome);
-  }
-
-  #forwardHead(headers: Headers): void {
-    const { exchange, requestId, onResponse } = this.#request;
-    onResponse();
-    const facts = { owner: this.#upstream.processId, requestId };
-    exchange.respond(this.#statusCode, responseHeaders(this.#statusCode, headers, facts));
-    // The head is sent together with the first data. Where none came along with the head, the client shall not wait.
-    queueMicrotask(() => {
-      if (!this.#settled && !this.#dataSeen) exchange.flush();
-    });
   }
 }

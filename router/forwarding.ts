@@ -146,11 +146,6 @@ class Journey {
           return null;
         case 'cancelled':
           return this.#uploadProblem;
-        case 'invalid':
-          return new HoldfastError(
-            'HF_REQUEST_INVALID',
-            `the request cannot be passed on: ${outcome.cause.message}`,
-          );
         default: {
           const rest = this.#afterFailure(outcome, target, upload);
           if (rest !== 'retry') return rest;

@@ -3,7 +3,8 @@
  * names; `x-holdfast-*` is Holdfast's own language and never passes from outside to inside or back; what is said of the
  * client (`x-forwarded-*`) is what the router itself sees, unless the settings trust the client. Trailers do not pass.
  */
-import { CHANNEL_HEADERS, HoldfastError } from '#core';
+import { OWNER_HEADER, HoldfastError } from '#core';
+import { parseHeaderBlock } from '#frames';
 
 export type RequestHeader = 'pass' | 'drop' | 'forwarded' | 'host' | 'request-id' | 'connection';
 
@@ -110,23 +111,28 @@ export function requestHeaders(raw: readonly string[], client: ClientFacts): str
   return kept;
 }
 
-/** The owner's response headers for the client, flat. */
+/** Headers that a strict parser has read, as the block that goes to a host. */
+export function headerLines(flat: readonly string[]): string {
+  let lines = '';
+  for (let index = 0; index < flat.length; index += 2) lines += `${flat[index]!}: ${flat[index + 1]!}\r\n`;
+  return lines;
+}
+
+/** The owner's response headers for the client, flat. The host has kept back what is not for others. */
 export function responseHeaders(
   statusCode: number,
-  headers: Readonly<Record<string, string | string[] | undefined>>,
+  block: Buffer,
   facts: { owner: string; requestId: string },
 ): string[] {
+  const headers = parseHeaderBlock(block.toString('latin1'));
   const passed: string[] = [];
-  const named = headers.connection === undefined ? null : connectionOptions(String(headers.connection), null);
-  for (const name in headers) {
-    const value = headers[name];
-    if (value === undefined || hopByHop.has(name) || name.startsWith('x-holdfast-')) continue;
-    if (name === 'x-request-id' || (named !== null && named.has(name))) continue;
+  for (let index = 0; index < headers.length; index += 2) {
+    const name = headers[index]!;
+    if (name === 'x-request-id') continue;
     if (name === 'content-length' && statusCode === 204) continue; // RFC 9110 §8.6: there must be none
-    if (typeof value === 'string') passed.push(name, value);
-    else for (const item of value) passed.push(name, item);
+    passed.push(name, headers[index + 1]!);
   }
-  passed.push(CHANNEL_HEADERS.owner, facts.owner, 'x-request-id', facts.requestId);
+  passed.push(OWNER_HEADER, facts.owner, 'x-request-id', facts.requestId);
   return passed;
 }
 

@@ -1,14 +1,12 @@
 /** Puts the router's parts together and gives them their life cycle. */
 import type { ClusterAccess, Component, Logger, System } from '#core';
 import {
-  channelKey,
   createOwners,
   createOwnerSearch,
   createUpstreams,
   createWaitingRoom,
   type OwnersDeps,
 } from '#ownership';
-import Pool from 'undici/lib/dispatcher/pool.js';
 import { createCounters, type Counters } from './counters.ts';
 import { createForwarding } from './forwarding.ts';
 import { createFrontDoor } from './front-door.ts';
@@ -49,10 +47,8 @@ export function createRouter(deps: RouterDeps): Router {
 
   const upstreams = createUpstreams({
     system,
-    connect: (address, options) => new Pool(address, options),
-    connectionsMax: null, // requests are bounded, and so are their connections
+    secret: cluster.secret,
     ownerTimeoutMs: settings.ownerTimeoutMs,
-    channelKeyOf: sessionId => channelKey(cluster.secret, sessionId),
   });
   const room = createWaitingRoom(system, settings.maxHeldRequests);
   const owners = createOwners({
@@ -120,7 +116,7 @@ export function createRouter(deps: RouterDeps): Router {
     cancel();
     signal.removeEventListener('abort', hurry);
     letGo();
-    await upstreams.destroy();
+    upstreams.destroy();
   }
 
   function letGo(): void {

@@ -3,12 +3,15 @@
  * ended; whether to try again is decided elsewhere.
  */
 import type { Readable } from 'node:stream';
-import type { Dispatcher } from 'undici';
-import { CHANNEL_HEADERS, fromErrorBody, HoldfastError } from '#core';
-import { channelHeaders, failureOf, guardRefused, type Upstream } from '#ownership';
-
-/** What a host says in `CHANNEL_HEADERS.refused` of a call that would wait for itself. */
-export const refusedCycle = 'cycle';
+import { fromErrorBody, HoldfastError } from '#core';
+import {
+  parseHeaderBlock,
+  type OutgoingRequest,
+  type RequestFailure,
+  type ResponseHead,
+  type ResponseReceiver,
+} from '#frames';
+import { failureOf, sendBody, type Upstream } from '#ownership';
 
 export type Outcome =
   | { type: 'answered'; response: Response }
@@ -23,8 +26,10 @@ export interface AttemptRequest {
   method: string;
   /** Path and query. */
   target: string;
-  /** Flat, without those of the channel. */
-  headers: readonly string[];
+  /** A header block. */
+  headers: string;
+  /** What is said to the host alone, see `channel-lines.ts`. */
+  channel: string;
   body: Buffer | Readable | null;
   right: { key: string; fence: bigint } | null;
 }
@@ -36,121 +41,113 @@ export interface Attempt {
   cancel(reason: Error): void;
 }
 
-type Headers = Record<string, string | string[] | undefined>;
-
 const bodiless = new Set([204, 205, 304]);
-const refusalBytesMax = 64 * 1024;
 const aheadBytes = 64 * 1024;
-const ofTheConnection = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'trailer',
-  'transfer-encoding',
-]);
+/** What a host takes of a head. */
+const headBytesMax = 64 * 1024;
 
 export function startAttempt(upstream: Upstream, request: AttemptRequest): Attempt {
-  const attempt = new LiveAttempt(upstream, request.method === 'HEAD');
-  upstream.inFlight += 1;
-  upstream.dispatcher.dispatch(
-    {
-      path: request.target,
-      method: request.method as Dispatcher.HttpMethod,
-      headers: [...request.headers, ...channelHeaders({ ...upstream, right: request.right })],
-      body: request.body,
-      reset: false,
-    },
-    attempt,
-  );
-  return attempt;
+  return new LiveAttempt(upstream, request);
 }
 
-class LiveAttempt implements Dispatcher.DispatchHandler, Attempt {
+class LiveAttempt implements ResponseReceiver, Attempt {
   readonly outcome: Promise<Outcome>;
-  readonly #upstream: Upstream;
   readonly #isHead: boolean;
+  #sent: OutgoingRequest | null = null;
   #settle!: (outcome: Outcome) => void;
   #settled = false;
-  #over = false;
-  #controller: Dispatcher.DispatchController | null = null;
   #body: ReadableStreamDefaultController<Uint8Array> | null = null;
-  #refused = false;
-  /** The text of a refusal because of a cycle, as far as it has come. */
-  #cycle: Buffer[] | null = null;
+  #onDrain: (() => void) | null = null;
 
-  constructor(upstream: Upstream, isHead: boolean) {
-    this.#upstream = upstream;
-    this.#isHead = isHead;
+  constructor(upstream: Upstream, request: AttemptRequest) {
+    this.#isHead = request.method === 'HEAD';
     this.outcome = new Promise(resolve => (this.#settle = resolve));
+    const { method, target, headers, channel, right, body } = request;
+    if (target.length + headers.length > headBytesMax) {
+      const cause = new Error(`its head is longer than ${headBytesMax} bytes`);
+      this.#say({ type: 'invalid', cause });
+      return;
+    }
+    const whole = body === null || Buffer.isBuffer(body);
+    const sent = upstream.send(
+      {
+        method,
+        target,
+        headers,
+        key: right?.key ?? '',
+        fence: right?.fence ?? 0n,
+        channel,
+        body: whole ? body : null,
+        more: !whole,
+      },
+      this,
+    );
+    this.#sent = sent;
+    if (whole) return;
+    this.#onDrain = sendBody(body, sent, cause => {
+      sent.cancel();
+      this.onFailure({ type: 'broken', text: cause.message });
+    });
   }
 
   cancel(reason: Error): void {
-    this.#end({ type: 'cancelled' });
+    this.#say({ type: 'cancelled' });
     this.#body?.error(reason);
     this.#body = null;
-    this.#controller?.abort(reason);
+    this.#sent?.cancel();
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    if (this.#over) controller.abort(new Error('cancelled'));
-  }
-
-  onResponseStart(_controller: Dispatcher.DispatchController, statusCode: number, headers: Headers): void {
-    if (statusCode < 200 || this.#over) return;
-    if (guardRefused(statusCode, headers)) {
-      this.#refused = true;
-    } else if (headers[CHANNEL_HEADERS.refused] === refusedCycle) {
-      this.#cycle = [];
-    } else {
-      this.#answer(statusCode, headers);
+  onHead({ status, reason, headers, body, end }: ResponseHead): void {
+    if (status < 200 || this.#settled) return;
+    const passed = pairs(parseHeaderBlock(headers.toString('latin1')));
+    const init = { status, statusText: reason, headers: passed };
+    const empty = this.#isHead || bodiless.has(status);
+    const first = body === null ? null : Buffer.from(body);
+    if (empty || end) {
+      return this.#say({
+        type: 'answered',
+        response: new Response(empty ? null : (first ?? new Uint8Array()), init),
+      });
     }
+    const stream = new ReadableStream<Uint8Array>(
+      {
+        start: controller => void (this.#body = controller),
+        pull: () => this.#sent?.resume(),
+        cancel: () => {
+          this.#body = null;
+          this.#sent?.cancel();
+        },
+      },
+      new ByteLengthQueuingStrategy({ highWaterMark: aheadBytes }),
+    );
+    if (first !== null) this.#body!.enqueue(first);
+    this.#say({ type: 'answered', response: new Response(stream, init) });
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#cycle) {
-      if (this.#cycle.length * aheadBytes < refusalBytesMax) this.#cycle.push(chunk);
-      return;
-    }
-    if (!this.#body) return;
+  onData(chunk: Buffer): boolean {
+    if (!this.#body) return true;
     this.#body.enqueue(chunk);
-    if ((this.#body.desiredSize ?? 1) <= 0) controller.pause();
+    return (this.#body.desiredSize ?? 1) > 0;
   }
 
-  onResponseEnd(): void {
-    if (this.#refused) return this.#end({ type: 'not-owner' });
-    if (this.#cycle) return this.#end({ type: 'cycle', error: cycleError(this.#cycle) });
+  onEnd(): void {
     this.#body?.close();
     this.#body = null;
-    this.#finish();
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController, cause: Error): void {
-    if (this.#refused) return this.#end({ type: 'not-owner' });
-    if (this.#cycle) return this.#end({ type: 'cycle', error: cycleError(this.#cycle) });
+  onDrain(): void {
+    this.#onDrain?.();
+  }
+
+  onFailure({ type, text }: RequestFailure): void {
+    const cause = new Error(text);
     this.#body?.error(
       new HoldfastError('HF_OUTCOME_UNKNOWN', 'the owner broke off in the middle of its answer', { cause }),
     );
     this.#body = null;
-    this.#end({ type: failureOf(cause, { sent: this.#controller !== null }), cause });
-  }
-
-  #answer(status: number, headers: Headers): void {
-    const empty = this.#isHead || bodiless.has(status);
-    const stream = empty
-      ? null
-      : new ReadableStream<Uint8Array>(
-          {
-            start: body => void (this.#body = body),
-            pull: () => this.#controller?.resume(),
-            cancel: () => {
-              this.#body = null;
-              this.#controller?.abort(new Error('the answer is not wanted any more'));
-            },
-          },
-          new ByteLengthQueuingStrategy({ highWaterMark: aheadBytes }),
-        );
-    this.#say({ type: 'answered', response: new Response(stream, { status, headers: passed(headers) }) });
+    if (type === 'cycle') return this.#say({ type, error: cycleError(text) });
+    const failure = failureOf(type);
+    this.#say(failure === 'not-owner' ? { type: failure } : { type: failure, cause });
   }
 
   #say(outcome: Outcome): void {
@@ -158,34 +155,20 @@ class LiveAttempt implements Dispatcher.DispatchHandler, Attempt {
     this.#settled = true;
     this.#settle(outcome);
   }
-
-  #end(outcome: Outcome): void {
-    this.#finish();
-    this.#say(outcome);
-  }
-
-  #finish(): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.#upstream.inFlight -= 1;
-  }
 }
 
-function passed(headers: Headers): [string, string][] {
+function pairs(flat: readonly string[]): [string, string][] {
   const result: [string, string][] = [];
-  for (const [name, value] of Object.entries(headers)) {
-    if (value === undefined || ofTheConnection.has(name) || name.startsWith('x-holdfast-')) continue;
-    for (const item of Array.isArray(value) ? value : [value]) result.push([name, item]);
-  }
+  for (let index = 0; index < flat.length; index += 2) result.push([flat[index]!, flat[index + 1]!]);
   return result;
 }
 
-function cycleError(chunks: Buffer[]): HoldfastError {
+function cycleError(text: string): HoldfastError {
   let body: unknown;
   try {
-    body = JSON.parse(Buffer.concat(chunks).toString('utf8'));
+    body = JSON.parse(text);
   } catch {
-    body = null; // the header has said it already
+    body = null; // the frame has said it already
   }
   const { message, details } = fromErrorBody(body, 'the call would wait for itself');
   return new HoldfastError('HF_CALL_CYCLE', message, { details });

@@ -2,14 +2,8 @@
  * One call's way: owner → attempt → answer, or another owner and another attempt, as far as the rule allows that the router
  * keeps to as well. Loaded with the first call.
  */
-import {
-  CHANNEL_HEADERS,
-  DEFAULTS,
-  HoldfastError,
-  type InstanceId,
-  type ResourceKey,
-  type System,
-} from '#core';
+import { DEFAULTS, HoldfastError, type InstanceId, type ResourceKey, type System } from '#core';
+import { headerBlock } from '#frames';
 import {
   canonicalTarget,
   decide,
@@ -19,6 +13,7 @@ import {
   type Place,
   type Target,
 } from '#ownership';
+import { channelLine } from '../channel-lines.ts';
 import { startAttempt, type Attempt, type Outcome } from './attempt.ts';
 import { encodeChain } from './chain.ts';
 import { currentFrame, type OutgoingCall } from './frames.ts';
@@ -35,8 +30,8 @@ export interface CallMessage {
   request: Request;
   /** The request's body, where it is known as a whole. */
   whole: Buffer | null;
-  /** More headers of the channel, flat. */
-  channel?: readonly string[];
+  /** More that is said to the host alone, see `channel-lines.ts`. */
+  channel?: string;
 }
 
 export interface Caller {
@@ -53,7 +48,7 @@ export function createCaller(deps: { system: System; reach: Reach }): Caller {
   let underWay = 0;
 
   return {
-    async fetch(target, { request, whole, channel = [] }) {
+    async fetch(target, { request, whole, channel = '' }) {
       if (underWay >= callsMax) {
         throw new HoldfastError('HF_UNAVAILABLE', `more than ${callsMax} calls are under way already`);
       }
@@ -62,15 +57,14 @@ export function createCaller(deps: { system: System; reach: Reach }): Caller {
       const body = stream ? streamedBody(stream) : wholeBody(whole);
       const call: OutgoingCall = { callId: system.random.id(16), ask: null };
       const frame = currentFrame();
-      const headers = [...callHeaders(target, request), ...channel];
-      if (frame?.requestId && !request.headers.has('x-request-id')) {
-        headers.push('x-request-id', frame.requestId);
-      }
+      const headers = callHeaders(target, request);
+      const requestId = request.headers.has('x-request-id') ? null : frame?.requestId();
+      if (requestId) headers.push('x-request-id', requestId);
       const journey = new Journey({ system, reach, target, request, body, call });
       try {
-        headers.push(CHANNEL_HEADERS.calls, encodeChain({ callId: call.callId, links: frame?.links ?? [] }));
+        const chain = encodeChain({ callId: call.callId, links: frame?.links ?? [] });
         frame?.outgoing.add(call);
-        return await journey.run(headers);
+        return await journey.run(headerBlock(headers), channel + channelLine('calls', chain));
       } finally {
         frame?.outgoing.delete(call);
         underWay -= 1;
@@ -111,7 +105,7 @@ class Journey {
     this.#attempt?.cancel(this.#facts.request.signal.reason as Error);
   };
 
-  async run(headers: readonly string[]): Promise<Response> {
+  async run(headers: string, channel: string): Promise<Response> {
     const { system, reach, request, body, call } = this.#facts;
     const { path, query } = canonicalTarget(request.url);
     this.#holdFromNow();
@@ -129,6 +123,7 @@ class Journey {
         method: request.method,
         target: path + query,
         headers,
+        channel,
         body: body.open(),
         right: target.claim,
       });

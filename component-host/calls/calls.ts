@@ -3,7 +3,6 @@
  * call or the first due alarm: a component that never calls costs nothing but a context for each request.
  */
 import {
-  CHANNEL_HEADERS,
   HoldfastError,
   type Coordination,
   type InstanceId,
@@ -12,6 +11,7 @@ import {
   type System,
 } from '#core';
 import { canonicalKeyOfText } from '#ownership';
+import { channelLine } from '../channel-lines.ts';
 import { startAlarms, type Alarm, type Alarms } from './alarms.ts';
 import type { Caller } from './caller.ts';
 import { createIncoming, type Incoming } from './incoming.ts';
@@ -68,7 +68,7 @@ export function createCalls(deps: CallsDeps): Calls {
 
   async function wake({ key, atMs }: Alarm, signal: AbortSignal): Promise<void> {
     const request = new Request('http://resource/', { method: 'POST', signal });
-    const channel = [CHANNEL_HEADERS.alarm, String(atMs)];
+    const channel = channelLine('alarm', String(atMs));
     const response = await (await caller()).fetch({ pool, key }, { request, whole: null, channel });
     const text = await response.text();
     if (!response.ok) throw new HoldfastError('HF_COMPONENT_FAILED', text.slice(0, 1_000));
@@ -108,7 +108,7 @@ export function createCalls(deps: CallsDeps): Calls {
       await stopAlarms();
       const made = means;
       means = null;
-      await (await made)?.reach.stop();
+      (await made)?.reach.stop();
     },
   };
 }

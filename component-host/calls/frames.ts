@@ -9,7 +9,7 @@ export interface Frame {
   readonly link: string;
   /** Who waits for it, the outermost first; its own link is the last. */
   readonly links: readonly string[];
-  readonly requestId: string | null;
+  readonly requestId: () => string | null;
   /** Calls that it made and that have not been answered yet. */
   readonly outgoing: Set<OutgoingCall>;
   ended: boolean;

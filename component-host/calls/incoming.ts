@@ -1,7 +1,8 @@
 /** Calls of other components, and requests at all, as they come in over the channel: each becomes a frame while it is answered. */
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import { CHANNEL_HEADERS, type InstanceId, type Logger, type ResourceKey, type System } from '#core';
-import { refusedCycle } from './attempt.ts';
+import { HoldfastError, type InstanceId, type Logger, type ResourceKey, type System } from '#core';
+import { findHeader, type IncomingRequest } from '#frames';
+import type { ChannelLines } from '../channel-lines.ts';
+import { refuseCycle } from '../error-response.ts';
 import { linkOf, parseChain, type CallChain } from './chain.ts';
 import { runInFrame, type Frame } from './frames.ts';
 import { questionOf } from './question.ts';
@@ -17,12 +18,12 @@ export interface Incoming {
    * @throws HoldfastError HF_CALL_CYCLE when it would wait for itself; else what `admit` threw
    */
   serve(
-    exchange: { request: IncomingMessage; response: ServerResponse },
+    exchange: { request: IncomingRequest; lines: ChannelLines },
     key: ResourceKey | null,
     admit: (respond: (respond: Respond) => Promise<void>) => Promise<unknown>,
   ): Promise<void>;
   /** Another host asks who keeps a call waiting: the answer as JSON. Null for any other request. */
-  answerQuestion(request: IncomingMessage): Promise<string> | null;
+  answerQuestion(lines: ChannelLines): Promise<string> | null;
 }
 
 export interface IncomingDeps {
@@ -36,34 +37,32 @@ export interface IncomingDeps {
 export function createIncoming({ system, log, pool, concurrency }: IncomingDeps): Incoming {
   const turns = createTurns({ system, log, concurrency });
 
-  function frameOf(request: IncomingMessage, key: ResourceKey | null, call: CallChain | null): Frame {
+  function frameOf(request: IncomingRequest, key: ResourceKey | null, call: CallChain | null): Frame {
     const link = linkOf(pool, key);
-    const { 'x-request-id': requestId } = request.headers;
     return {
       link,
       links: call ? [...call.links, link] : [link],
-      requestId: typeof requestId === 'string' ? requestId : null,
+      requestId: () => findHeader(request.headers, 'x-request-id'),
       outgoing: new Set(),
       ended: false,
     };
   }
 
   return {
-    async serve({ request, response }, key, admit) {
-      const text = request.headers[CHANNEL_HEADERS.calls];
-      const call = typeof text === 'string' ? parseChain(text) : null;
+    async serve({ request, lines }, key, admit) {
+      const call = lines.calls === null ? null : parseChain(lines.calls);
       const frame = frameOf(request, key, call);
       try {
         if (key === null || (call === null && concurrency === 0)) {
           await admit(respond => runInFrame(frame, respond));
           return;
         }
-        const turn = refusing(response, () => turns.enter({ key, link: frame.link, call }));
+        const turn = refusing(request, () => turns.enter({ key, link: frame.link, call }));
         try {
           const admitted = admit(async respond => {
             if (turn.begin(frame)) await runInFrame(frame, respond);
           });
-          const refused = turn.refused.catch((error: unknown) => refusing(response, () => fail(error)));
+          const refused = turn.refused.catch((error: unknown) => refusing(request, () => fail(error)));
           await Promise.race([admitted, refused]);
         } finally {
           turn.end();
@@ -72,20 +71,20 @@ export function createIncoming({ system, log, pool, concurrency }: IncomingDeps)
         frame.ended = true;
       }
     },
-    answerQuestion(request) {
-      const asked = questionOf(request);
+    answerQuestion(lines) {
+      const asked = questionOf(lines);
       if (!asked) return null;
       return turns.answer(asked.callId, asked.question).then(waits => JSON.stringify({ waits }));
     },
   };
 }
 
-/** Marks the answer as this host's own refusal: a component may throw the same error, having met with a cycle further on. */
-function refusing<Result>(response: ServerResponse, run: () => Result): Result {
+/** Answers with this host's own refusal, which a component that has met with a cycle further on cannot make. */
+function refusing<Result>(request: IncomingRequest, run: () => Result): Result {
   try {
     return run();
   } catch (error) {
-    response.setHeader(CHANNEL_HEADERS.refused, refusedCycle);
+    if (error instanceof HoldfastError && !request.answered) refuseCycle(request, error);
     throw error;
   }
 }

@@ -1,13 +1,11 @@
 /** How hosts ask each other who keeps a call waiting, see `turns.ts`: a request over the channel that no component sees. */
-import type { IncomingMessage } from 'node:http';
 import type { System } from '#core';
 import type { Upstream } from '#ownership';
+import { channelLine, type ChannelLines } from '../channel-lines.ts';
 import { startAttempt } from './attempt.ts';
 import type { Question, Waits } from './frames.ts';
 
 /** The call that is asked about, the call that asks, and those that the question came by. */
-export const questionHeader = 'x-holdfast-question';
-
 const callIdsForm = /^[a-z0-9]{16}(?: [a-z0-9]{16}){1,65}$/;
 /** Asked again later, so a host that takes longer is as good as one that knows nothing. */
 const answerMs = 1_000;
@@ -22,7 +20,8 @@ export async function askHost(
   const attempt = startAttempt(upstream, {
     method: 'GET',
     target: '/',
-    headers: [questionHeader, [callId, origin, ...passed].join(' ')],
+    headers: '',
+    channel: channelLine('question', [callId, origin, ...passed].join(' ')),
     body: null,
     right: null,
   });
@@ -39,9 +38,8 @@ export async function askHost(
 }
 
 /** Null for a request that asks nothing of the kind. */
-export function questionOf(request: IncomingMessage): { callId: string; question: Question } | null {
-  const text = request.headers[questionHeader];
-  if (typeof text !== 'string' || !callIdsForm.test(text)) return null;
+export function questionOf({ question: text }: ChannelLines): { callId: string; question: Question } | null {
+  if (text === null || !callIdsForm.test(text)) return null;
   const [callId, origin, ...passed] = text.split(' ');
   return { callId: callId!, question: { origin: origin!, passed } };
 }

@@ -1,8 +1,6 @@
 /** The means to reach owners anywhere in the cluster: what is known of them, and connections. Loaded with the first call. */
-import Pool from 'undici/lib/dispatcher/pool.js';
 import type { Logger, ResourceDirectory, System } from '#core';
 import {
-  channelKey,
   createOwners,
   createOwnerSearch,
   createUpstreams,
@@ -25,10 +23,10 @@ export interface Reach {
   readonly search: OwnerSearch;
   readonly upstreams: Upstreams;
   readonly room: WaitingRoom;
-  stop(): Promise<void>;
+  stop(): void;
 }
 
-/** Calls under way at once; each has a connection of its own, so this bounds those too. */
+/** Calls under way at once. */
 export const callsMax = 1_024;
 /** From the request sent to the first byte of the answer. */
 const answerMs = 60_000;
@@ -38,10 +36,8 @@ const knownKeysMax = 100_000;
 export function createReach({ system, log, directory, clusterSecret }: ReachDeps): Reach {
   const upstreams = createUpstreams({
     system,
-    connect: (address, options) => new Pool(address, options),
-    connectionsMax: callsMax,
+    secret: clusterSecret,
     ownerTimeoutMs: answerMs,
-    channelKeyOf: sessionId => channelKey(clusterSecret, sessionId),
   });
   const room = createWaitingRoom(system, callsMax);
   const owners = createOwners({
@@ -67,9 +63,9 @@ export function createReach({ system, log, directory, clusterSecret }: ReachDeps
     search: createOwnerSearch({ owners, upstreams, system }),
     upstreams,
     room,
-    async stop() {
+    stop() {
       owners.stop();
-      await upstreams.destroy();
+      upstreams.destroy();
     },
   };
 }

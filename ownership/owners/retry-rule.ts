@@ -2,6 +2,7 @@
  * What to do after an attempt that did not answer. The rule that everything here serves: a request is sent again only
  * if it was certainly not executed, or if executing it twice does no harm. Pure.
  */
+import type { RequestFailure } from '#frames';
 
 /**
  * `not-owner`: the guard of a host refused, so nothing was executed. `unreachable`: nothing was sent. `broken`: the
@@ -9,15 +10,19 @@
  */
 export type Failure = 'not-owner' | 'unreachable' | 'broken' | 'timeout';
 
-/** How an attempt failed, from undici's error. `sent`: a connection took the request. `invalid`: it cannot be put on the wire. */
-export function failureOf(
-  cause: Error,
-  { sent }: { sent: boolean },
-): Exclude<Failure, 'not-owner'> | 'invalid' {
-  const { code } = cause as { code?: unknown };
-  if (code === 'UND_ERR_INVALID_ARG') return 'invalid';
-  if (!sent) return 'unreachable';
-  return code === 'UND_ERR_HEADERS_TIMEOUT' ? 'timeout' : 'broken';
+/** What a failed exchange means for the retry rule. */
+export function failureOf(type: Exclude<RequestFailure['type'], 'cycle'>): Failure {
+  switch (type) {
+    case 'not-owner':
+      return 'not-owner';
+    case 'unsent':
+    case 'refused':
+      return 'unreachable';
+    case 'broken':
+      return 'broken';
+    case 'timeout':
+      return 'timeout';
+  }
 }
 
 export interface RetryFacts {

@@ -1,15 +1,16 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { CHANNEL_HEADERS, type HostConfiguration, type InstanceId, type ResourceKey } from '#core';
+import { OWNER_HEADER, type HostConfiguration, type InstanceId, type ResourceKey } from '#core';
+import { headerBlock } from '#frames';
 import type { Host } from '#component-host';
+import { createUpstreams } from '#ownership';
 import { createCalls, type Calls } from '../../component-host/calls/calls.ts';
 import {
   clusterSecret,
   configuration,
   eventually,
   openWorkspace,
-  routed,
   system,
   type Workspace,
 } from './workspace.ts';
@@ -102,7 +103,7 @@ describe('calls between keys', function () {
     await writer.write(Buffer.from(parts[0]!));
     const answer = await pending;
     assert.equal(answer.headers.get('x-seen'), 'yes');
-    assert.equal(answer.headers.get(CHANNEL_HEADERS.owner), null);
+    assert.equal(answer.headers.get(OWNER_HEADER), null);
     const reader = answer.body!.getReader();
     for (const [index, part] of parts.entries()) {
       assert.equal(Buffer.from((await reader.read()).value!).toString(), part);
@@ -228,12 +229,32 @@ describe('calls between keys', function () {
 
   it('believes nobody outside who says what waits for him', async () => {
     const left = await host('left', { concurrency: 1 });
-    const forged = {
-      [CHANNEL_HEADERS.calls]: 'aaaaaaaaaaaaaaaa left/a',
-      [CHANNEL_HEADERS.channel]: 'forged',
-    };
-    const refused = await routed(workspace, left, '/a', { pool: 'left', key: '/a', headers: forged });
-    assert.equal(refused.status, 421);
+    const forged = ['x-holdfast-calls', 'aaaaaaaaaaaaaaaa left/a left/a'];
+    const upstreams = createUpstreams({ system, secret: clusterSecret, ownerTimeoutMs: 30_000 });
+    const claim = await workspace.coordination.directory.claim('left' as InstanceId, '/a' as ResourceKey);
+    assert.ok(claim.owned);
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    upstreams.get({ ...claim.claim, address: left.uri }).send(
+      {
+        method: 'GET',
+        target: '/a?as=echo',
+        key: '/a',
+        fence: claim.claim.fence,
+        channel: '',
+        headers: headerBlock(forged),
+        body: null,
+        more: false,
+      },
+      {
+        onHead: ({ status }) => resolve(status),
+        onData: () => true,
+        onEnd() {},
+        onDrain() {},
+        onFailure: ({ type, text }) => reject(new Error(`${type}: ${text}`)),
+      },
+    );
+    assert.equal(await promise, 200);
+    upstreams.destroy();
   });
 
   it('opens no connection to the directory’s events before the first call', async () => {

@@ -70,9 +70,10 @@ describe('watchdog of a component host process', function () {
   /** What becomes of a request: its answer, or the code of what broke it off. */
   async function outcome(path: string): Promise<string> {
     const headers = await channelHeaders(workspace, host, { key: '/a' });
+    const at = await workspace.entrance(host);
     return new Promise(resolve => {
       const failed = (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message);
-      const request = httpRequest(new URL(path, host.uri), { headers }, response => {
+      const request = httpRequest(new URL(path, at), { headers }, response => {
         response.on('error', failed);
         response.on('data', part => resolve(String(part)));
       });

@@ -6,7 +6,6 @@ import { request as httpRequest, type IncomingMessage, type RequestOptions } fro
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
-  CHANNEL_HEADERS,
   createSystem,
   type Coordination,
   type HostConfiguration,
@@ -20,7 +19,8 @@ import {
   type Settings,
 } from '#core';
 import { startHost, type Host } from '#component-host';
-import { channelKey, connectCoordination, startCoordinator } from '#ownership';
+import { connectCoordination, startCoordinator } from '#ownership';
+import { bridgeHeaders, openEntrance, type Entrance } from '../support/frames-bridge.ts';
 
 export const system = createSystem();
 export const clusterSecret = 'cluster-secret-of-the-tests';
@@ -35,6 +35,8 @@ export interface Workspace {
   launch(change?: Partial<HostLaunch>): HostLaunch;
   /** A host in this process. */
   host(change?: Partial<HostLaunch>, startMs?: number): Promise<Host>;
+  /** Where requests go over HTTP that shall come to the host in frames, with `channelHeaders`. */
+  entrance(host: Pick<Host, 'uri'>): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -45,6 +47,7 @@ export async function openWorkspace(): Promise<Workspace> {
   const coordination = await connectCoordination(address, { system });
   const hosts: Host[] = [];
   const journal = join(directory, 'journal');
+  const entrances = new Map<string, Promise<Entrance>>();
   let launched = 0;
 
   function launch(change: Partial<HostLaunch> = {}): HostLaunch {
@@ -82,7 +85,13 @@ export async function openWorkspace(): Promise<Workspace> {
       hosts.push(host);
       return host;
     },
+    async entrance({ uri }) {
+      let entrance = entrances.get(uri);
+      if (!entrance) entrances.set(uri, (entrance = openEntrance({ address: uri, secret: clusterSecret })));
+      return (await entrance).uri;
+    },
     async close() {
+      for (const entrance of entrances.values()) (await entrance).close();
       await Promise.all(
         hosts.map(async host => {
           await host.shutdown({ graceMs: 500 });
@@ -158,10 +167,10 @@ export async function routed(
 ): Promise<Answer> {
   const { body, ...rest } = options;
   const headers = { ...(await channelHeaders(workspace, host, options)), ...rest.headers };
-  return send(new URL(path, host.uri), { ...rest, headers }, body);
+  return send(new URL(path, await workspace.entrance(host)), { ...rest, headers }, body);
 }
 
-/** The headers that let a router through to `host`, and to `key` if there is one. */
+/** For the entrance of `host`: what goes with a request for it, and for `key` if there is one. */
 export async function channelHeaders(
   workspace: Workspace,
   host: Host,
@@ -171,13 +180,12 @@ export async function channelHeaders(
   const sessionId =
     sessions.find(session => session.address === host.uri)?.sessionId ?? ('none' as SessionId);
   const headers: Record<string, string> = {
-    [CHANNEL_HEADERS.channel]: channelKey(clusterSecret, sessionId),
-    [CHANNEL_HEADERS.session]: sessionId,
+    [bridgeHeaders.session]: sessionId,
   };
   if (key !== undefined) {
     const outcome = await workspace.coordination.directory.claim(pool as InstanceId, key as ResourceKey);
-    headers[CHANNEL_HEADERS.resource] = key;
-    headers[CHANNEL_HEADERS.fence] = fence ?? (outcome.owned ? String(outcome.claim.fence) : '1');
+    headers[bridgeHeaders.resource] = key;
+    headers[bridgeHeaders.fence] = fence ?? (outcome.owned ? String(outcome.claim.fence) : '1');
   }
   return headers;
 }

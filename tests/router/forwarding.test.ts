@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { CHANNEL_HEADERS, type ErrorBody, type InstanceId, type ResourceKey } from '#core';
+import { type ErrorBody, type InstanceId, type ResourceKey } from '#core';
+import { bridgeHeaders } from '../support/frames-bridge.ts';
 import { ask, createFixture, echo, until, type Echo, type Fixture, type Handler } from './support.ts';
 
 describe('forwarding', () => {
@@ -56,7 +57,7 @@ describe('forwarding', () => {
     const answer = await ask(router, '/db/a', { method: 'POST', body: 'b'.repeat(100_000) });
     assert.equal(answer.status, 200, answer.text);
     assert.equal(answer.json<Echo>().body.length, 100_000);
-    assert.equal(answer.json<Echo>().headers[CHANNEL_HEADERS.fence], String(raised.fence));
+    assert.equal(answer.json<Echo>().headers[bridgeHeaders.fence], String(raised.fence));
     assert.equal(first.executed.filter(line => line.startsWith('POST')).length, 1);
     assert.equal(router.counters.notOwner, 1);
   });
@@ -179,12 +180,14 @@ describe('forwarding', () => {
     /** A host that dies in the middle of its first request, and a second host that takes over once its death is proven. */
     async function dying(where: 'before the response' | 'in the middle of the response') {
       const struck = Promise.withResolvers<void>();
+      const begun = Promise.withResolvers<void>();
       let deaths = 0;
       const handler: Handler = async (request, response, host) => {
         if (deaths++ > 0) return echo(request, response, host);
         if (where === 'in the middle of the response') {
           response.writeHead(200, { 'content-length': '1000' });
-          await new Promise<void>(resolve => response.write('begun', () => resolve()));
+          response.write('begun');
+          await begun.promise;
         }
         for await (const _chunk of request); // executed, perhaps
         host.kill();
@@ -195,6 +198,8 @@ describe('forwarding', () => {
       return {
         router,
         struck: struck.promise,
+        /** The client has seen the beginning of the response. */
+        begun: begun.resolve,
         proof: async () => {
           await struck.promise;
           const dead = [first, second].find(host => !host.server.listening)!;
@@ -255,8 +260,10 @@ describe('forwarding', () => {
     });
 
     it('breaks the client’s connection when the response had begun', async () => {
-      const { router, proof } = await dying('in the middle of the response');
-      await Promise.all([assert.rejects(ask(router, '/db/a')), proof()]);
+      const { router, begun, proof } = await dying('in the middle of the response');
+      const answer = await fetch(`${router.uri}/db/a`);
+      begun();
+      await Promise.all([assert.rejects(answer.text()), proof()]);
     });
 
     it('sends what never reached it to the new owner, also a POST', async () => {

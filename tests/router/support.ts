@@ -1,10 +1,8 @@
 /**
- * A router on an in-memory coordination store, with HTTP servers that stand in for hosts: they check the router's channel
- * and their right as a host does, answer 421 when they have none, and can be killed.
+ * A router on an in-memory coordination store, with HTTP servers behind frames that stand in for hosts: they check
+ * their right as a host does, refuse when they have none, and can be killed.
  */
-import { once } from 'node:events';
 import {
-  createServer,
   request as httpRequest,
   type IncomingHttpHeaders,
   type IncomingMessage,
@@ -12,10 +10,9 @@ import {
   type Server,
   type ServerResponse,
 } from 'node:http';
-import { connect, type AddressInfo } from 'node:net';
+import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import {
-  CHANNEL_HEADERS,
   createSystem,
   SETTINGS_DOCUMENT,
   type Coordination,
@@ -26,8 +23,8 @@ import {
   type ResourceKey,
   type SessionId,
 } from '#core';
-import { verifyChannelKey } from '#ownership';
 import { createRouter, type Router, type RouterSettings } from '#router';
+import { bridgeHeaders, serveFrames } from '../support/frames-bridge.ts';
 import { createInMemoryCoordination, type InMemoryCoordination } from '../support/in-memory-coordination.ts';
 
 export const secret = 'the cluster secret of these tests';
@@ -131,16 +128,18 @@ async function startHost(
   coordination: Coordination,
   options: { pool: string; ownsResources: boolean; handler: Handler; name: string },
 ): Promise<Host> {
-  const server = createServer((request, response) => {
-    guarded(request, response).catch(() => response.destroy()); // the router went away in the middle
+  const { uri, server, kill } = await serveFrames({
+    secret,
+    serves: session => session === sessionId,
+    listener: (request, response) => {
+      guarded(request, response).catch(() => response.destroy()); // the router went away in the middle
+    },
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
   const { sessionId } = await coordination.directory.openSession({
     pool: options.pool as InstanceId,
     processId: options.name as ProcessId,
     nodeName: 'node-1' as NodeName,
-    address: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    address: uri,
     ownsResources: options.ownsResources,
     capacity: 1,
     ttlMs: 60_000,
@@ -154,10 +153,7 @@ async function startHost(
     givingAway: new Set(),
     busy: new Map(),
     executed: [],
-    kill() {
-      server.close();
-      server.closeAllConnections();
-    },
+    kill,
     async proveDeath() {
       await coordination.directory.endSessionsOf(host.processId);
     },
@@ -165,28 +161,26 @@ async function startHost(
 
   async function guarded(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { headers } = request;
-    const trusted = verifyChannelKey(secret, sessionId, headers[CHANNEL_HEADERS.channel]);
-    if (!trusted) return void response.writeHead(403).end();
     const claim = options.ownsResources
       ? await coordination.directory
-          .lookup(options.pool as InstanceId, headers[CHANNEL_HEADERS.resource] as ResourceKey)
+          .lookup(options.pool as InstanceId, headers[bridgeHeaders.resource] as ResourceKey)
           .catch(() => 'unknown' as const)
       : null;
     const right =
-      headers[CHANNEL_HEADERS.session] === sessionId &&
+      headers[bridgeHeaders.session] === sessionId &&
       (claim === 'unknown' ||
         claim === null ||
         (claim.sessionId === sessionId &&
-          String(claim.fence) === headers[CHANNEL_HEADERS.fence] &&
+          String(claim.fence) === headers[bridgeHeaders.fence] &&
           !host.givingAway.has(claim.key)));
     host.asked += 1;
     if (!right || (claim === null && options.ownsResources)) {
       request.resume();
-      response.writeHead(421, { 'content-type': 'application/json', [CHANNEL_HEADERS.refused]: 'not-owner' });
+      response.writeHead(421, { 'content-type': 'application/json', [bridgeHeaders.refused]: 'not-owner' });
       return void response.end(JSON.stringify({ statusCode: 421, code: 'HF_NOT_OWNER', message: 'no' }));
     }
     host.executed.push(`${request.method} ${request.url}`);
-    const key = String(headers[CHANNEL_HEADERS.resource]);
+    const key = String(headers[bridgeHeaders.resource]);
     host.busy.set(key, (host.busy.get(key) ?? 0) + 1);
     try {
       await options.handler(request, response, host);
@@ -210,7 +204,7 @@ export const echo: Handler = async (request, response, host) => {
       url: request.url,
       headers: request.headers,
       raw: request.rawHeaders,
-      key: request.headers[CHANNEL_HEADERS.resource] ?? null,
+      key: request.headers[bridgeHeaders.resource] ?? null,
       body,
     }),
   );
