@@ -3,30 +3,7 @@ import { base, baseThatGrows } from './base.lua.ts';
 import { keys } from './keys.lua.ts';
 import { defineScript, lua } from './script.ts';
 
-/** Takes a pool, then keys. Gives { a record or the reason why there is none, for each key; sessions }. */
-export const claimScript = defineScript(
-  'claim',
-  baseThatGrows,
-  keys,
-  lua`
-local function claim(pool, key)
-  local record = find(pool, key)
-  if record and record.paused then return 'paused' end
-  if not (record and live(record.session)) then
-    if collecting then return 'recovering' end
-    local owner = choose(pool)
-    if not owner then return 'no-live-host' end
-    record = record or create()
-    give(pool, key, record, owner, nextFence())
-  end
-  mention(record.session)
-  return record.text
-end
-local outcomes = {}
-for index = 4, #ARGV do outcomes[index - 3] = claim(ARGV[3], ARGV[index]) end
-return { outcomes, sessions }
-`,
-);
+export { claimScript } from './claim-script.ts';
 
 /** Takes pool, key. Gives { { the record of a live owner }, sessions }. */
 export const lookupScript = defineScript(
