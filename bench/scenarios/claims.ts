@@ -1,7 +1,12 @@
 /**
- * Claims of new keys in a second, one by one (64 at a time) and 1,000 in a call, on the embedded coordinator and on one Redis. Peers,
- * in turn with ours on the same Redis: a plain `SET NX PX` with as many under way, 1,000 of them in a pipeline, and redlock's `acquire`.
+ * Claims of new keys in a second, one by one (64 at a time) and 100 or 1,000 in a call, on the embedded coordinator and on one Redis. Peers,
+ * in turn with ours: on the same Redis a bare claim script (take the key if nobody has it, with the next fence; no hosts, no sessions, no counts),
+ * a plain `SET NX PX` with as many under way, 1,000 of them in a pipeline, and redlock's `acquire`; for the embedded store SQLite alone in WAL.
  */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import Redlock from 'redlock';
 import type { ResourceKey } from '#core';
 import type { Figure, Scenario } from '../measure.ts';
@@ -9,7 +14,7 @@ import { openSession, pool, rate, startEmbeddedStore, startRedisStore, type Benc
 
 const ttlMs = 60_000;
 const concurrency = 64;
-const [singles, batches, batchSize] = [10_000, 50, 1_000];
+const [singles, batches, batchSize, hundreds] = [10_000, 50, 1_000, 200];
 
 export const claims: Scenario = {
   name: 'claims',
@@ -24,11 +29,21 @@ export const claims: Scenario = {
         plain.eval(script, keys, ...args) as Promise<number>,
     };
     const redlock = new Redlock([client], { retryCount: 0 });
+    const sqlite = await openPlainClaims();
+    const bare = (await plain.script('LOAD', bareScript)) as string;
     let serial = 0;
-    const ours = { single: [] as number[], batch: [] as number[] };
-    const own = { single: [] as number[], batch: [] as number[] };
+    const ours = { single: [] as number[], hundred: [] as number[], batch: [] as number[] };
+    const own = { single: [] as number[], hundred: [] as number[], batch: [] as number[] };
     const cpu = { ours: [] as number[], own: [] as number[], set: [] as number[], redlock: [] as number[] };
-    const peers = { set: [] as number[], sets: [] as number[], redlock: [] as number[] };
+    const peers = {
+      set: [] as number[],
+      sets: [] as number[],
+      redlock: [] as number[],
+      bare: [] as number[],
+      bareHundred: [] as number[],
+      sqlite: [] as number[],
+      sqliteHundred: [] as number[],
+    };
     try {
       for (const store of [redis, embedded]) {
         const opened = await Promise.all(
@@ -45,6 +60,20 @@ export const claims: Scenario = {
           ),
         );
         ours.single.push(await withCpu(redis, cpu.ours, () => claimSingles(redis, name)));
+        peers.bare.push(
+          await rate(singles, concurrency, index => plain.evalsha(bare, 1, 'bare', 'me', `${name}-${index}`)),
+        );
+        peers.bareHundred.push(
+          (await rate(hundreds, 4, batch =>
+            plain.evalsha(bare, 1, 'bare', 'me', ...keysOf(`h-${name}`, batch, 100)),
+          )) * 100,
+        );
+        ours.hundred.push(await claimBatches(redis, `h-${name}`, hundreds, 100));
+        peers.sqlite.push(await rate(singles, 1, index => sqlite.claim([`${name}-${index}`])));
+        peers.sqliteHundred.push(
+          (await rate(hundreds, 1, batch => sqlite.claim(keysOf(`h-${name}`, batch, 100)))) * 100,
+        );
+        own.hundred.push(await claimBatches(embedded, `h-${name}`, hundreds, 100));
         peers.redlock.push(
           await withCpu(redis, cpu.redlock, () =>
             rate(singles, concurrency, index => redlock.acquire([`lock-${name}-${index}`], ttlMs)),
@@ -59,13 +88,14 @@ export const claims: Scenario = {
             await pipeline.exec();
           }).then(perSecond => perSecond * batchSize),
         );
-        ours.batch.push(await claimBatches(redis, name));
-        own.batch.push(await claimBatches(embedded, name));
+        ours.batch.push(await claimBatches(redis, name, batches, batchSize));
+        own.batch.push(await claimBatches(embedded, name, batches, batchSize));
       }
     } finally {
       for (const timer of timers) clearInterval(timer);
       await redis.stop();
       await embedded.stop();
+      await sqlite.close();
     }
     const figure = (
       name: string,
@@ -83,6 +113,15 @@ export const claims: Scenario = {
     return [
       figure('claims, Redis', ours.single, 'SET NX PX', peers.set),
       figure('claims, Redis', ours.single, 'redlock acquire', peers.redlock),
+      figure('claims, Redis', ours.single, 'bare claim script', peers.bare),
+      figure('claims, 100 a call, Redis', ours.hundred, 'bare claim script, 100 a call', peers.bareHundred),
+      figure('claims, embedded', own.single, 'SQLite alone, a transaction each', peers.sqlite),
+      figure(
+        'claims, 100 a call, embedded',
+        own.hundred,
+        'SQLite alone, 100 a transaction',
+        peers.sqliteHundred,
+      ),
       figure('claims, 1,000 a call, Redis', ours.batch, 'SET NX PX, pipelines of 1,000', peers.sets),
       figure('claims, embedded', own.single, 'SET NX PX on Redis', peers.set),
       figure('claims, embedded', own.single, 'redlock acquire on Redis', peers.redlock),
@@ -119,14 +158,54 @@ function claimSingles({ coordination }: BenchStore, name: string): Promise<numbe
   });
 }
 
-async function claimBatches({ coordination }: BenchStore, name: string): Promise<number> {
-  const perSecond = await rate(batches, 4, async batch => {
-    const keys = Array.from(
-      { length: batchSize },
-      (_, index) => `/${name}/b${batch}/${index}` as ResourceKey,
-    );
+async function claimBatches(
+  { coordination }: BenchStore,
+  name: string,
+  calls: number,
+  size: number,
+): Promise<number> {
+  const perSecond = await rate(calls, 4, async batch => {
+    const keys = keysOf(name, batch, size) as ResourceKey[];
     const outcomes = await coordination.directory.claimMany(pool, keys);
     if (!outcomes.every(outcome => outcome.owned)) throw new Error('not all were given out');
   });
-  return perSecond * batchSize;
+  return perSecond * size;
+}
+
+function keysOf(name: string, batch: number, size: number): string[] {
+  return Array.from({ length: size }, (_, index) => `/${name}/b${batch}/${index}`);
+}
+
+/** The least that makes a claim: sticky, with a fence. */
+const bareScript = `
+local taken = {}
+for index = 2, #ARGV do
+  local owner = redis.call('HGET', KEYS[1], ARGV[index])
+  if not owner then
+    owner = redis.call('HINCRBY', KEYS[1], '#fence', 1) .. ':' .. ARGV[1]
+    redis.call('HSET', KEYS[1], ARGV[index], owner)
+  end
+  taken[#taken + 1] = owner
+end
+return taken`;
+
+/** The same in a SQLite file, each call one transaction, synced as the coordinator's is. */
+async function openPlainClaims(): Promise<{ claim(keys: string[]): Promise<void>; close(): Promise<void> }> {
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-bench-'));
+  const database = new DatabaseSync(join(folder, 'claims.sqlite'));
+  database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL');
+  database.exec('CREATE TABLE claims (key TEXT PRIMARY KEY, owner TEXT, fence INTEGER) WITHOUT ROWID');
+  const insert = database.prepare('INSERT OR IGNORE INTO claims VALUES (?, ?, ?)');
+  let fence = 0;
+  return {
+    async claim(keys) {
+      database.exec('BEGIN IMMEDIATE');
+      for (const key of keys) insert.run(key, 'me', ++fence);
+      database.exec('COMMIT');
+    },
+    async close() {
+      database.close();
+      await rm(folder, { recursive: true });
+    },
+  };
 }

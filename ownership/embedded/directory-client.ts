@@ -1,5 +1,6 @@
 /** `ResourceDirectory` over the coordinator's socket. */
 import type { Claim, HeldKey, InstanceId, ResourceDirectory, ResourceKey, SessionId } from '#core';
+import { createClaimBatches } from '../directory/claim-batches.ts';
 import { time } from './arguments.ts';
 import type { Connection } from './connection.ts';
 import type { Subscriptions } from './subscriptions.ts';
@@ -25,6 +26,8 @@ export function directoryClient({ call }: Connection, subscriptions: Subscriptio
   const decoded = (found: WireClaim | null): Claim | null => found && decodeClaim(found);
   const encodeHeld = (held: HeldKey[]) =>
     held.map(each => ({ ...encodeHeldKey(each), alarmAtMs: checkTime(each.alarmAtMs) }));
+  const claimMany: ResourceDirectory['claimMany'] = async (pool, keys) =>
+    (await call<WireOutcome[]>('claimMany', { pool, keys }, again)).map(decodeOutcome);
   return {
     // Sent once, as `resumeSession`: the same attempt would be refused a second time. The host asks with its next one.
     openSession: request => call('openSession', request, once),
@@ -41,12 +44,11 @@ export function directoryClient({ call }: Connection, subscriptions: Subscriptio
       await call('closeSession', { sessionId }, again);
     },
     endSessionsOf: processId => call('endSessionsOf', { processId }, again),
-    async claim(pool, key) {
-      return decodeOutcome(await call<WireOutcome>('claim', { pool, key }, again));
-    },
-    async claimMany(pool, keys) {
-      return (await call<WireOutcome[]>('claimMany', { pool, keys }, again)).map(decodeOutcome);
-    },
+    claim: createClaimBatches({
+      claim: async (pool, key) => decodeOutcome(await call<WireOutcome>('claim', { pool, key }, again)),
+      claimMany,
+    }),
+    claimMany,
     async raiseFence(claim, above) {
       const { pool, key, sessionId } = claim;
       const params = { pool, key, sessionId, above: above.toString() };

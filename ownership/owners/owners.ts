@@ -3,7 +3,6 @@
  * share one claim, and the cold keys of one turn of the event loop share one round trip.
  */
 import {
-  HoldfastError,
   type ClaimOutcome,
   type InstanceId,
   type Logger,
@@ -15,6 +14,7 @@ import {
   type SessionId,
   type System,
 } from '#core';
+import { createClaimBatches } from '../directory/claim-batches.ts';
 import { createOwnerTable, type PoolKind } from './owner-entries.ts';
 import {
   findClaim,
@@ -60,19 +60,12 @@ export interface OwnersDeps {
   keysMax?: number;
 }
 
-interface Batch {
-  keys: ResourceKey[];
-  settle: { resolve: (outcome: ClaimOutcome) => void; reject: (error: unknown) => void }[];
-}
-
-const batchMax = 1_000;
-
 export function createOwners(deps: OwnersDeps): Owners {
   const { directory, system, log } = deps;
   const table = createOwnerTable(deps.keysMax ?? 1_000_000);
   const none = new Map<SessionId, Session>();
   const pending = new Map<InstanceId, Map<ResourceKey, Promise<ClaimOutcome>>>();
-  const batches = new Map<InstanceId, Batch>();
+  const claimInBatch = createClaimBatches(directory);
   let cancelListing = () => {};
   let listing: Promise<boolean> | null = null;
   let listAgain = false;
@@ -122,45 +115,10 @@ export function createOwners(deps: OwnersDeps): Owners {
     }
   }
 
-  function flush(pool: InstanceId): void {
-    const batch = batches.get(pool)!;
-    batches.delete(pool);
-    for (let from = 0; from < batch.keys.length; from += batchMax) {
-      void claimBatch(
-        pool,
-        batch.keys.slice(from, from + batchMax),
-        batch.settle.slice(from, from + batchMax),
-      );
-    }
-  }
-
-  async function claimBatch(pool: InstanceId, keys: ResourceKey[], settle: Batch['settle']): Promise<void> {
-    try {
-      const outcomes =
-        keys.length === 1 ? [await directory.claim(pool, keys[0]!)] : await directory.claimMany(pool, keys);
-      settle.forEach(({ resolve, reject }, index) => {
-        const outcome = outcomes[index];
-        if (!outcome) return reject(new HoldfastError('HF_INTERNAL', 'the directory left a key out'));
-        if (outcome.owned) apply({ type: 'claimed', claim: outcome.claim });
-        resolve(outcome);
-      });
-    } catch (error) {
-      for (const { reject } of settle) reject(error);
-    }
-  }
-
-  function ask(pool: InstanceId, key: ResourceKey): Promise<ClaimOutcome> {
-    let batch = batches.get(pool);
-    if (!batch) {
-      batch = { keys: [], settle: [] };
-      batches.set(pool, batch);
-      // After the poll phase: by then every request that has arrived meanwhile is in.
-      setImmediate(flush, pool);
-    }
-    batch.keys.push(key);
-    const { promise, resolve, reject } = Promise.withResolvers<ClaimOutcome>();
-    batch.settle.push({ resolve, reject });
-    return promise;
+  async function ask(pool: InstanceId, key: ResourceKey): Promise<ClaimOutcome> {
+    const outcome = await claimInBatch(pool, key);
+    if (outcome.owned) apply({ type: 'claimed', claim: outcome.claim });
+    return outcome;
   }
 
   return {

@@ -16,6 +16,7 @@ import type {
   System,
 } from '#core';
 import * as read from '../embedded/arguments.ts';
+import { createClaimBatches } from '../directory/claim-batches.ts';
 import { importFloor } from '../directory/import-floor.ts';
 import { checkReportedFence } from '../embedded/fence-counter.ts';
 import { decodeFence, encodeKeyRecord } from '../embedded/wire.ts';
@@ -65,6 +66,11 @@ export function createRedisDirectory(ports: DirectoryPorts): ResourceDirectory {
     return (await call(...asked)) === 1;
   }
 
+  async function claimMany(pool: InstanceId, keys: ResourceKey[]) {
+    const args = [read.text<InstanceId>({ pool }, 'pool'), ...read.resourceKeys({ keys })];
+    return readOutcomes(pool, keys, (await call(ofKeys.claimScript, args, again)) as ClaimsReply);
+  }
+
   return {
     async openSession(request) {
       const { sessionId, expiresInMs } = await open(request, []);
@@ -105,14 +111,8 @@ export function createRedisDirectory(ports: DirectoryPorts): ResourceDirectory {
       return ((await call(ofSessions.sessionsScript, args, again)) as string[][]).map(readSession);
     },
 
-    async claim(pool, key) {
-      const args = keyArguments(pool, key);
-      return readOutcomes(pool, [key], (await call(ofKeys.claimScript, args, again)) as ClaimsReply)[0]!;
-    },
-    async claimMany(pool, keys) {
-      const args = [read.text<InstanceId>({ pool }, 'pool'), ...read.resourceKeys({ keys })];
-      return readOutcomes(pool, keys, (await call(ofKeys.claimScript, args, again)) as ClaimsReply);
-    },
+    claim: createClaimBatches({ claim: async (pool, key) => (await claimMany(pool, [key]))[0]!, claimMany }),
+    claimMany,
     async raiseFence({ pool, key, sessionId }, above) {
       const args = [
         ...keyArguments(pool, key),

@@ -1,6 +1,7 @@
 /** What every adapter of the resource directory must do, against its real store. */
 import assert from 'node:assert/strict';
 import type {
+  Claim,
   DirectoryEvent,
   Fence,
   InstanceId,
@@ -132,7 +133,28 @@ export function directoryConformance(start: () => Promise<DirectoryHarness>): vo
         one.list({ limit: 0 }),
         one.list({ cursor: 'nonsense' }),
       ];
-      for (const call of bad) await assert.rejects(call, { code: 'HF_REQUEST_INVALID' });
+      await Promise.all(bad.map(call => assert.rejects(call, { code: 'HF_REQUEST_INVALID' })));
+    });
+
+    it('that come in one turn are one call, and one that is unusable spoils none of the others', async () => {
+      await open('h1');
+      const names = Array.from({ length: 50 }, (_, index) => `k${index % 40}`);
+      const unusable = [
+        one.claim(pool, 'lone \ud800' as ResourceKey),
+        one.claim('' as InstanceId, key('k0')),
+      ];
+      const claims = await Promise.all([
+        ...names.map(name => claim(one, name)),
+        ...unusable.map(call => assert.rejects(call, { code: 'HF_REQUEST_INVALID' })),
+      ]);
+      const given = claims.slice(0, names.length) as Claim[];
+      assert.deepEqual(
+        given.map(one => one.key),
+        names.map(key),
+      );
+      // As often as it is asked for, a key has one owner and one fence; no fence is given twice.
+      assert.equal(new Set(given.map(({ fence }) => fence)).size, 40);
+      for (const [index, { fence }] of given.entries()) assert.equal(fence, given[index % 40]!.fence);
     });
   });
 
