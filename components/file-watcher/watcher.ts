@@ -42,7 +42,9 @@ const goneRetryMs = 1_000;
 export async function watchUntil(options: WatcherOptions): Promise<void> {
   const { settings, system, signal } = options;
   const now = () => system.clock.monotonicMs();
-  const cursor = openCursor(cursorFile(settings), options.fence, () => system.random.id(16));
+  const cursor = openCursor(cursorFile(settings, options.context.nodeName), options.fence, () =>
+    system.random.id(16),
+  );
   let wake = (): void => {};
   const hints = createHints(settings.folder, options.watch ?? watchFolder, () => wake());
   const stop = () => wake();
@@ -124,10 +126,11 @@ function adopt(cursor: Cursor, { settings, system }: WatcherOptions): [string, F
   return told.filter(([path]) => isSelected(path, settings));
 }
 
-/** One file for each folder, so that watching another one begins anew. */
-function cursorFile({ stateDirectory, folder }: WatcherSettings): string {
+/** One file for each folder, so that watching another one begins anew; and for each owner, because nodes of one machine share the data directory. */
+function cursorFile({ stateDirectory, folder, ownerPer }: WatcherSettings, nodeName: string): string {
+  const owner = ownerPer === 'node' ? `${nodeName}-` : '';
   const digest = createHash('sha256').update(folder).digest('hex').slice(0, 16);
-  return join(stateDirectory, `file-watcher-${digest}.sqlite`);
+  return join(stateDirectory, `file-watcher-${owner}${digest}.sqlite`);
 }
 
 /** Where something may have changed, and where something was still changing. */

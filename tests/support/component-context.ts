@@ -35,6 +35,7 @@ export interface TestContextOptions {
   settings: Record<string, unknown>;
   instanceId?: string;
   processId?: string;
+  nodeName?: string;
   leases?: LeaseService;
   notes?: Notes;
   publish?: (message: Message) => Promise<void>;
@@ -51,12 +52,12 @@ export async function makeTestContext(options: TestContextOptions): Promise<Test
   const published: Message[] = [];
   const subscriptions: string[] = [];
   let health: TestContext['health'] = { ready: true };
-  const { instanceId = options.component, processId = 'host-1' } = options;
+  const { instanceId = options.component, processId = 'host-1', nodeName = 'node-1' } = options;
   return {
     name: options.component,
     instanceId,
     processId,
-    nodeName: 'node-1',
+    nodeName,
     settings: configure(manifest, options.settings) as ComponentContext['settings'],
     log: { debug: silent, info: silent, warn: silent, error: silent },
     dataDirectory: options.dataDirectory,

@@ -33,6 +33,7 @@ describe('file-watcher: watching', () => {
       watch?: Watch;
       leases?: ReturnType<typeof leasesInMemory>;
       processId?: string;
+      nodeName?: string;
       publish?: (message: Message) => Promise<void>;
     } = {},
   ) {
@@ -142,6 +143,17 @@ describe('file-watcher: watching', () => {
     await writeFile(join(folder, 'b'), '');
     assert.deepEqual(await second.tells(1), ['file.created b']);
     assert.equal(second.context.published[0]!.properties.fence, '2');
+  });
+
+  it('one copy for each node, where each has folders of its own', async () => {
+    await writeFile(join(folder, 'a'), '');
+    const leases = leasesInMemory();
+    const settings = { ownerPer: 'node' };
+    const copies = [
+      await watcher({ leases, settings, processId: 'host-1', nodeName: 'node-1' }),
+      await watcher({ leases, settings, processId: 'host-2', nodeName: 'node-2' }),
+    ];
+    for (const { tells } of copies) assert.deepEqual(await tells(1), ['file.created a']);
   });
 
   it('files that are there at the very first look can be left untold; their changes are told', async () => {
