@@ -4,29 +4,28 @@
  *
  * stopped ──start──▶ started ──stop──▶ stopped; started ──a write fails halfway──▶ failed ──stop──▶ stopped
  */
-import { mkdir, open, type FileHandle } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import type { Message, MessagePublisher, PublisherContext } from '#core';
+import { openRotatingFile, type RotatingFile, type Rotation } from './rotating-file.ts';
 
 type State =
   | { name: 'stopped' }
-  | { name: 'started'; file: FileHandle | null }
-  | { name: 'failed'; file: FileHandle | null };
+  | { name: 'started'; file: RotatingFile | null }
+  | { name: 'failed'; file: RotatingFile | null };
 
 export function createBasicPublisher(context: PublisherContext): MessagePublisher {
   const { settings, log, dataDirectory } = context;
   let state: State = { name: 'stopped' };
   const writing = new Set<Promise<void>>();
 
-  async function append(file: FileHandle, line: string): Promise<void> {
+  async function append(file: RotatingFile, line: string): Promise<void> {
     const bytes = Buffer.from(line);
-    const { bytesWritten } = await file.write(bytes);
+    const bytesWritten = await file.append(bytes, settings.sync !== false);
     if (bytesWritten !== bytes.length) {
       // A torn line would swallow the next message: nothing more is written until somebody has looked (a full disk).
       if (state.name === 'started') state = { ...state, name: 'failed' };
       throw failure('HF_CAPACITY', 503, `only ${bytesWritten} of ${bytes.length} bytes could be written`);
     }
-    if (settings.sync !== false) await file.datasync();
   }
 
   return {
@@ -37,11 +36,10 @@ export function createBasicPublisher(context: PublisherContext): MessagePublishe
     },
     async start() {
       if (state.name !== 'stopped') return;
-      let file: FileHandle | null = null;
+      let file: RotatingFile | null = null;
       if (typeof settings.file === 'string') {
-        const path = resolve(dataDirectory, settings.file);
-        await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-        file = await open(path, 'a', 0o600);
+        const rotation = (settings.rotate as unknown as Rotation | undefined) ?? null;
+        file = await openRotatingFile(resolve(dataDirectory, settings.file), rotation);
       }
       state = { name: 'started', file };
     },
@@ -57,7 +55,7 @@ export function createBasicPublisher(context: PublisherContext): MessagePublishe
         throw failure('HF_WRONG_STATE', 409, `the publisher is ${state.name}`);
       }
       if (state.file) {
-        const write = append(state.file, `${JSON.stringify(message)}\n`);
+        const write = append(state.file, `${JSON.stringify(asJson(message))}\n`);
         writing.add(write);
         try {
           await write;
@@ -65,9 +63,15 @@ export function createBasicPublisher(context: PublisherContext): MessagePublishe
           writing.delete(write);
         }
       }
-      if (settings.log !== false) log.info({ published: message }, 'message published');
+      if (settings.log !== false) log.info({ published: asJson(message) }, 'message published');
     },
   };
+}
+
+/** Binary content as base64, under the same name. */
+function asJson(message: Message): object {
+  const { bytes } = message;
+  return bytes ? { ...message, bytes: Buffer.from(bytes).toString('base64') } : message;
 }
 
 /** An error in Holdfast's vocabulary: name and code are what counts. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -113,6 +113,43 @@ describe('basic-publisher', () => {
       await publisher.stop();
     }
     assert.deepEqual(await lines('m.jsonl'), [message(1), message(2)]);
+  });
+
+  it('begins a new file when one has grown, keeps so many old ones, and loses no line of those who share it', async () => {
+    const rotate = { sizeBytes: 1_024, files: 100 };
+    const publishers = await Promise.all(
+      [1, 2].map(() => make({ log: false, file: 'm.jsonl', sync: false, rotate })),
+    );
+    await Promise.all(publishers.map(publisher => publisher.start()));
+    await Promise.all(
+      publishers.map(async (publisher, index) => {
+        for (let number = 0; number < 40; number++) await publisher.publish(message(index * 40 + number));
+      }),
+    );
+    const files = (await readdir(directory)).filter(name => name.startsWith('m.jsonl'));
+    assert(files.length > 3, `${files.length} files`);
+    const ids = (await Promise.all(files.map(lines))).flat().map(line => (line as Message).messageId);
+    assert.equal(new Set(ids).size, 80);
+
+    const few = await make({
+      log: false,
+      file: 'few.jsonl',
+      sync: false,
+      rotate: { sizeBytes: 1_024, files: 2 },
+    });
+    await few.start();
+    for (let number = 0; number < 60; number++) await few.publish(message(number));
+    const left = (await readdir(directory)).filter(name => name.startsWith('few.jsonl')).sort();
+    assert.deepEqual(left, ['few.jsonl', 'few.jsonl.1', 'few.jsonl.2']);
+    assert.equal((await lines('few.jsonl')).length > 0, true);
+  });
+
+  it('writes binary content as base64', async () => {
+    const publisher = await make({});
+    await publisher.start();
+    const { content: _, ...rest } = message(1);
+    await publisher.publish({ ...rest, bytes: new Uint8Array([1, 2, 3]) });
+    assert.deepEqual(logged, [{ published: { ...rest, bytes: 'AQID' } }]);
   });
 
   it('goes stopped, started, stopped; rejects messages unless started; start and stop are idempotent', async () => {
