@@ -49,3 +49,13 @@ export async function withDeadline<Result>(
     for (const cancel of cancels) cancel();
   }
 }
+
+/** Resolves when the first of them has aborted. */
+export function aborted(...signals: AbortSignal[]): Promise<void> {
+  return new Promise(resolve => {
+    for (const signal of signals) {
+      if (signal.aborted) resolve();
+      else signal.addEventListener('abort', () => resolve(), { once: true });
+    }
+  });
+}

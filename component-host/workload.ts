@@ -20,6 +20,7 @@ import type { GuardMetrics, OwnershipGuard } from '#ownership';
 import type { Calls } from './calls/calls.ts';
 import { createAbsentPublisher, createComponentContext, createPublisherContext } from './context.ts';
 import type { DataPlane, Serving } from './data-plane.ts';
+import { aborted } from './deadline.ts';
 import { createEnvironment } from './environment.ts';
 import { foreign, mustHave } from './foreign.ts';
 import type { PartRunner } from './lifecycle.ts';
@@ -393,9 +394,4 @@ export class Workload implements PartRunner {
     this.#guard?.setReady(this.#health.now.ready);
     this.#options.onChange();
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise(resolve => signal.addEventListener('abort', () => resolve(), { once: true }));
 }

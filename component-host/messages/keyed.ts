@@ -19,6 +19,7 @@ import {
   type System,
 } from '#core';
 import { canonicalKeyOfText } from '#ownership';
+import { aborted } from '../deadline.ts';
 import { DELIVERY_HEADER, encodeDelivery, OUTCOME_HEADER } from './delivery-request.ts';
 
 export interface KeyedDeps {
@@ -78,7 +79,7 @@ export async function subscribeKeyed(
         orderBy: keyOf,
       });
       ready.resolve();
-      await anyAborted(lost, stopping.signal);
+      await aborted(lost, stopping.signal);
       ending.abort(new Error('the subscription goes to another copy'));
       await subscription.close();
     } finally {
@@ -102,7 +103,7 @@ export async function subscribeKeyed(
       if (outcome.type === 'handled') return;
       if (outcome.type === 'failed') throw new Error(outcome.reason);
       // Another copy serves the subscription, and has the message; this one is about to learn of it.
-      if (outcome.type === 'stale') await anyAborted(ending);
+      if (outcome.type === 'stale') await aborted(ending);
       if (outcome.type === 'unreachable') {
         if (failures === 0)
           log.warn({ key: target, reason: outcome.reason }, 'a message cannot reach its owner yet');
@@ -180,13 +181,4 @@ function isPassing(text: string): boolean {
   } catch {
     return false; // not ours
   }
-}
-
-function anyAborted(...signals: AbortSignal[]): Promise<void> {
-  return new Promise(resolve => {
-    for (const signal of signals) {
-      if (signal.aborted) resolve();
-      else signal.addEventListener('abort', () => resolve(), { once: true });
-    }
-  });
 }
