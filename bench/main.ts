@@ -26,6 +26,7 @@ import { planScale } from './scenarios/plan-scale.ts';
 import { pm2 } from './scenarios/pm2.ts';
 import { processStart } from './scenarios/process-start.ts';
 import { renewals } from './scenarios/renewals.ts';
+import { replication } from './scenarios/replication.ts';
 import { router } from './scenarios/router.ts';
 import { start } from './scenarios/start.ts';
 import { upload } from './scenarios/upload.ts';
@@ -52,6 +53,7 @@ const scenarios = [
   bodies,
   websockets,
   pm2,
+  replication,
 ];
 const { values, positionals } = parseArgs({
   options: {

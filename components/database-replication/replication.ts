@@ -42,6 +42,7 @@ export async function replicate(deps: ReplicationDeps): Promise<never> {
     };
     signal.addEventListener('abort', closeBoth, { once: true });
     try {
+      signal.throwIfAborted(); // while they were being opened: the listener came too late
       return await run(deps, source, target);
     } finally {
       signal.removeEventListener('abort', closeBoth);
@@ -155,8 +156,9 @@ async function retire(deps: ReplicationDeps, source: Source, target: Target): Pr
   await target.commit();
   deps.progress.phase = 'retired';
   deps.log.info({}, 'retired: the source keeps nothing for this replication any more');
+  const { signal } = deps;
+  signal.throwIfAborted();
   return new Promise((_, reject) => {
-    const { signal } = deps;
     signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
   });
 }

@@ -120,6 +120,7 @@ export async function openPostgresSource(
       const end = (): void => opened.close();
       signal.addEventListener('abort', end, { once: true });
       try {
+        signal.throwIfAborted(); // while it was being opened
         yield* transactionsOf(opened, { from: start, tables: planned, batchRows });
       } finally {
         signal.removeEventListener('abort', end);

@@ -227,6 +227,21 @@ describe('database-replication: with PostgreSQL', function () {
     assert.equal(found.join(' '), '[{"i":"2"}],unfit [{"i":"4"}],blocked [{"i":"5"}],unfit');
   });
 
+  it('stops at whatever it is doing', async () => {
+    await client.query(
+      'CREATE TABLE hasty (id integer PRIMARY KEY); INSERT INTO hasty SELECT generate_series(1, 900)',
+    );
+    open('hasty').exec('CREATE TABLE hasty (id INTEGER PRIMARY KEY)');
+    const settings = { name: 'hasty', source: database(), target: sqlite('hasty'), tables: ['hasty'] };
+    for (let attempt = 0; attempt < 12; attempt++) {
+      // The last ones are being retired.
+      const one = await start({ ...settings, retired: attempt > 8 });
+      await new Promise(resolve => setTimeout(resolve, attempt * 12));
+      await running.pop()!.stop();
+      assert.equal((await one.status()).role, 'standby');
+    }
+  });
+
   it('applies a large transaction in one step', async () => {
     await client.query('CREATE TABLE many (id integer PRIMARY KEY, v text)');
     const target = open('many');
