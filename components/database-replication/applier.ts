@@ -64,7 +64,7 @@ async function applyRows(
   applied: Applied,
 ): Promise<void> {
   const { target } = deps;
-  if (target.tryAll && rows.length > 1) {
+  if (rows.length > 1) {
     const converted = convertAll(rows);
     if (converted && (await target.tryAll(converted, phase === 'following'))) {
       applied.rows += rows.length;

@@ -181,7 +181,7 @@ export function openSqliteSource(
       const statement = prepare(
         `SELECT ${list(columns)} FROM ${quote(table.source)} ${where} ORDER BY ${list(key)} LIMIT ${rowsMax}`,
       );
-      return [...rowsOf(statement, ...(after ?? []))];
+      return statement.all(...bind(after ?? [])) as unknown as Row[];
     },
     async readRow(table, key) {
       return rowAt(table, key);

@@ -3,6 +3,7 @@ import type { StatementSync } from 'node:sqlite';
 import { createSqliteFence } from '#fences';
 import type { System } from '#core';
 import type { Cell, Key, Row } from '../cells.ts';
+import type { RowChange } from '../change.ts';
 import { quote, targetFenceTable } from '../names.ts';
 import type { TablePlan } from '../schema/plan.ts';
 import type { TablePair } from '../schema/schema-check.ts';
@@ -12,6 +13,7 @@ import { conflictsKept, type Finding, type Target } from './target.ts';
 
 const stateTable = '_holdfast_replication';
 const conflictTable = '_holdfast_replication_conflicts';
+const savepoint = 'holdfast';
 const done: Finding = { type: 'done' };
 const missing: Finding = { type: 'missing' };
 
@@ -66,8 +68,76 @@ export function openSqliteTarget(
 
   const where = (table: TablePlan): string =>
     names(table, table.key)
-      .map(column => `${quote(column)} = ?`)
+      .map(name => `${quote(name)} = ?`)
       .join(' AND ');
+
+  /** Making a statement's text would cost more than running it. */
+  const texts = new Map<string, string>();
+  function textFor(type: 'insert' | 'upsert' | 'update', table: TablePlan, row: Row): string {
+    const columns = row.includes(undefined) ? sent(row).join() : '*';
+    const id = `${type} ${table.index} ${columns}`;
+    let text = texts.get(id);
+    if (text === undefined) {
+      if (texts.size === 500) texts.clear();
+      text = makeText(type, table, sent(row));
+      texts.set(id, text);
+    }
+    return text;
+  }
+
+  function makeText(type: 'insert' | 'upsert' | 'update', table: TablePlan, places: number[]): string {
+    const target = quote(table.target);
+    if (type === 'update') {
+      const change = places.map(place => `${column(table, place)} = ?`).join(', ');
+      return `UPDATE ${target} SET ${change} WHERE ${where(table)}`;
+    }
+    const insert = `INSERT INTO ${target} (${list(names(table, places))}) VALUES (${marks(places.length)})`;
+    if (type === 'insert') return insert;
+    const others = places.filter(place => !table.key.includes(place));
+    const change = others
+      .map(place => `${column(table, place)} = excluded.${column(table, place)}`)
+      .join(', ');
+    const key = list(names(table, table.key));
+    return `${insert} ON CONFLICT (${key}) DO ${change === '' ? 'NOTHING' : `UPDATE SET ${change}`}`;
+  }
+
+  const given = (row: Row): Row => (row.includes(undefined) ? row.filter(cell => cell !== undefined) : row);
+
+  function insertRow(table: TablePlan, row: Row): Finding {
+    const finding = attempt(() => run(textFor('insert', table, row), given(row)));
+    if (finding.type !== 'blocked') return finding;
+    const here = database
+      .prepare(`SELECT 1 FROM ${quote(table.target)} WHERE ${where(table)}`)
+      .get(...bind(pick(row, table.key)));
+    return here ? { type: 'exists' } : finding;
+  }
+
+  function upsertRow(table: TablePlan, row: Row): Finding {
+    const finding = attempt(() => run(textFor('upsert', table, row), given(row)));
+    return finding.type === 'missing' ? done : finding; // DO NOTHING changes no row
+  }
+
+  const updateRow = (table: TablePlan, key: Key, row: Row): Finding =>
+    attempt(() => run(textFor('update', table, row), [...given(row), ...key]));
+
+  const removeRow = (table: TablePlan, key: Key): Finding =>
+    attempt(() => run(`DELETE FROM ${quote(table.target)} WHERE ${where(table)}`, key));
+
+  function isDone(change: RowChange, strict: boolean): boolean {
+    const { type, table, key } = change;
+    switch (type) {
+      case 'insert':
+        return insertRow(table, change.row) === done;
+      case 'upsert':
+        return upsertRow(table, change.row) === done;
+      case 'update':
+        return updateRow(table, key, change.row) === done;
+      case 'delete': {
+        const finding = removeRow(table, key);
+        return finding === done || (finding === missing && !strict);
+      }
+    }
+  }
 
   return {
     kind: 'sqlite',
@@ -116,37 +186,10 @@ export function openSqliteTarget(
     async forgetState() {
       run(`DELETE FROM ${stateTable} WHERE name = ?`, [name]);
     },
-    async insert(table, row) {
-      const places = sent(row);
-      const text = `INSERT INTO ${quote(table.target)} (${list(names(table, places))}) VALUES (${marks(places.length)})`;
-      const finding = attempt(() => run(text, pick(row, places)));
-      if (finding.type !== 'blocked') return finding;
-      const here = database
-        .prepare(`SELECT 1 FROM ${quote(table.target)} WHERE ${where(table)}`)
-        .get(...bind(pick(row, table.key)));
-      return here ? { type: 'exists' } : finding;
-    },
-    async upsert(table, row) {
-      const places = sent(row);
-      const others = places.filter(place => !table.key.includes(place));
-      const change = others
-        .map(place => `${column(table, place)} = excluded.${column(table, place)}`)
-        .join(', ');
-      const key = list(names(table, table.key));
-      const text = `INSERT INTO ${quote(table.target)} (${list(names(table, places))}) VALUES (${marks(places.length)})
-        ON CONFLICT (${key}) DO ${change === '' ? 'NOTHING' : `UPDATE SET ${change}`}`;
-      const finding = attempt(() => run(text, pick(row, places)));
-      return finding.type === 'missing' ? done : finding; // DO NOTHING changes no row
-    },
-    async update(table, key, row) {
-      const places = sent(row);
-      const change = places.map(place => `${column(table, place)} = ?`).join(', ');
-      const text = `UPDATE ${quote(table.target)} SET ${change} WHERE ${where(table)}`;
-      return attempt(() => run(text, [...pick(row, places), ...key]));
-    },
-    async remove(table, key) {
-      return attempt(() => run(`DELETE FROM ${quote(table.target)} WHERE ${where(table)}`, key));
-    },
+    insert: async (table, row) => insertRow(table, row),
+    upsert: async (table, row) => upsertRow(table, row),
+    update: async (table, key, row) => updateRow(table, key, row),
+    remove: async (table, key) => removeRow(table, key),
     async clear(tables) {
       for (const table of tables) run(`DELETE FROM ${quote(table)}`, []);
     },
@@ -166,7 +209,17 @@ export function openSqliteTarget(
       }
       return found;
     },
-    tryAll: null,
+    async tryAll(changes, strict) {
+      database.exec(`SAVEPOINT ${savepoint}`);
+      const undo = (): void => database.exec(`ROLLBACK TO ${savepoint}; RELEASE ${savepoint}`);
+      for (const change of changes) {
+        if (isDone(change, strict)) continue;
+        undo();
+        return false;
+      }
+      database.exec(`RELEASE ${savepoint}`);
+      return true;
+    },
     async recordConflict({ table, key, change, finding, act, why }) {
       const at = new Date(system.clock.wallMs()).toISOString();
       run(

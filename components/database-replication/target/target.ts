@@ -47,8 +47,8 @@ export interface Target {
   clear(tables: readonly string[]): Promise<void>;
   /** Keys of rows other than that of `key` which hold what unique indexes (the primary key too) would grant to `row`. */
   blockers(table: TablePlan, key: Key | null, row: Row): Promise<readonly Key[]>;
-  /** All of it, and resolves to true; or nothing of it, because something was not as expected. Null: the target has no faster way. */
-  readonly tryAll: ((changes: readonly RowChange[], strict: boolean) => Promise<boolean>) | null;
+  /** All of it, and resolves to true; or nothing of it, because something was not as expected. `strict`: a row to delete must be there. */
+  tryAll(changes: readonly RowChange[], strict: boolean): Promise<boolean>;
   recordConflict(record: ConflictRecord): Promise<void>;
   close(): Promise<void>;
 }
