@@ -202,6 +202,7 @@ async function openPlainClaims(): Promise<{ claim(keys: string[]): Promise<void>
       database.exec('BEGIN IMMEDIATE');
       for (const key of keys) insert.run(key, 'me', ++fence);
       database.exec('COMMIT');
+      if (fence % 500 === 0) await new Promise(resolve => setImmediate(resolve)); // sessions on Redis must be renewed meanwhile
     },
     async close() {
       database.close();
