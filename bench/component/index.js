@@ -15,6 +15,10 @@ export default function create() {
         fetch(request) {
           return request.method === 'POST' ? count(request) : get();
         },
+        /** Echoes what comes. */
+        upgrade(upgrade) {
+          const socket = upgrade.accept({ onMessage: data => void socket.send(data) });
+        },
         async close() {},
       };
     },
