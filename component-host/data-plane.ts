@@ -13,6 +13,7 @@ import {
   type ResourceHandler,
   type ResourceKey,
   type SessionId,
+  type System,
 } from '#core';
 import type { IncomingRequest } from '#frames';
 import type { OwnershipGuard } from '#ownership';
@@ -25,6 +26,7 @@ import { preparePlatform } from './fetch/platform.ts';
 import { sendResponse } from './fetch/send-response.ts';
 import { textOf } from './foreign.ts';
 import type { HostCounters } from './metrics.ts';
+import type { Sockets } from './websockets/sockets.ts';
 
 /** What answers while the component is started and its session lives. */
 export interface Serving {
@@ -35,6 +37,7 @@ export interface Serving {
 }
 
 export interface DataPlaneOptions {
+  system: System;
   log: Logger;
   counters: HostCounters;
   /** Null while nothing is served. */
@@ -44,6 +47,8 @@ export interface DataPlaneOptions {
 export interface DataPlane {
   /** @param sessionId the one that its connection was made for */
   handle(request: IncomingRequest, sessionId: string): void;
+  /** The key, or (null) all that this host answers for, is about to be given up: its sockets end. */
+  leave(key: ResourceKey | null): void;
   /** Resolves when no request is under way. */
   idle(): Promise<void>;
 }
@@ -53,6 +58,8 @@ export function createDataPlane(options: DataPlaneOptions): DataPlane {
   let underWay = 0;
   let onIdle: (() => void)[] = [];
   const resets = createAnswerResets();
+  /** Made when somebody asks for the first. */
+  let sockets: Sockets | null = null;
   preparePlatform();
 
   async function answer(request: IncomingRequest, sessionId: string): Promise<void> {
@@ -70,11 +77,14 @@ export function createDataPlane(options: DataPlaneOptions): DataPlane {
       const atMs = alarmOf(lines);
       if (atMs !== null) return wake(guard, { ...place, atMs }, request);
       if (lines.open !== null) return openAhead(guard, place, request);
+      if (request.upgrade)
+        return guard.serve(place, (handler, resource) => openSocket(request, handler, resource));
       await incoming.serve({ request, lines }, place.key, run =>
         guard.serve(place, (handler, resource) => serveKey(run, request, handler, resource)),
       );
       return;
     }
+    if (request.upgrade) return openSocket(request, component, null);
     if (!component.fetch) {
       throw new HoldfastError('HF_UNAVAILABLE', 'the component answers no HTTP requests');
     }
@@ -94,6 +104,21 @@ export function createDataPlane(options: DataPlaneOptions): DataPlane {
       await run(() => respond(input => handler.fetch(input), request, resource));
     } finally {
       resets.forget(resource, request);
+    }
+  }
+
+  async function openSocket(
+    request: IncomingRequest,
+    target: Pick<ResourceHandler, 'upgrade'>,
+    resource: Resource | null,
+  ): Promise<void> {
+    if (!target.upgrade) throw new HoldfastError('HF_NOT_IMPLEMENTED', 'the component takes no WebSockets');
+    if (resource) resets.watch(resource, request);
+    try {
+      sockets ??= (await import('./websockets/sockets.ts')).createSockets(options);
+      await sockets.serve({ request, resource }, upgrade => target.upgrade!(upgrade));
+    } finally {
+      if (resource) resets.forget(resource, request);
     }
   }
 
@@ -127,6 +152,7 @@ export function createDataPlane(options: DataPlaneOptions): DataPlane {
   }
 
   return {
+    leave: key => sockets?.leave(key),
     handle: (request, sessionId) => void handle(request, sessionId),
     idle: () => (underWay === 0 ? Promise.resolve() : new Promise(resolve => onIdle.push(resolve))),
   };

@@ -131,6 +131,7 @@ export async function startHost({
   async function loadDataPlane(): Promise<DataPlane> {
     const { createDataPlane } = await import('./data-plane.ts');
     dataPlane ??= createDataPlane({
+      system,
       log,
       counters,
       serving: () => workload.serving(),

@@ -19,8 +19,8 @@ import {
 import type { GuardMetrics, OwnershipGuard } from '#ownership';
 import type { Calls } from './calls/calls.ts';
 import { createAbsentPublisher, createComponentContext, createPublisherContext } from './context.ts';
-import type { DataPlane, Serving } from './data-plane.ts';
 import { aborted } from './deadline.ts';
+import type { DataPlane, Serving } from './data-plane.ts';
 import { createEnvironment } from './environment.ts';
 import { foreign, mustHave } from './foreign.ts';
 import type { PartRunner } from './lifecycle.ts';
@@ -264,7 +264,8 @@ export class Workload implements PartRunner {
     this.#runningComponent = publisher
       ? withMessages({ component: running, mark: this.#mark, keyed })
       : running;
-    if (running.fetch || running.openResource) this.#dataPlane = await this.#options.dataPlane();
+    if (running.fetch || running.upgrade || running.openResource)
+      this.#dataPlane = await this.#options.dataPlane();
     await foreign('start of the component', () => running.start(signal));
   }
 
@@ -339,6 +340,7 @@ export class Workload implements PartRunner {
         if (guard.ownedKeys > 0) watchdog?.begin();
         onChange();
       },
+      onGiveUp: key => this.#dataPlane?.leave(key),
       onHandedOver: createTeller({ system, clusterSecret: launch.clusterSecret, log }),
       onDeadline: end => watchdog?.deadline(end),
     });

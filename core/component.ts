@@ -1,7 +1,6 @@
 /**
- * The public API of components and publishers: what an author of a package implements, and what the host gives to it.
- * This file holds types only and imports nothing, so that `holdfast new component` can hand out a copy of it.
- * Design: docs/component-author.md.
+ * The public API of components and publishers: what an author of a package implements, and what the host gives to it. This file holds types only and
+ * imports nothing, so that `holdfast new component` can hand out a copy of it. Design: docs/component-author.md.
  */
 
 /** A JSON value, as settings hold them. */
@@ -23,18 +22,18 @@ export interface Component {
   /** Lets go of everything. The publisher still runs. Resources have been closed before. */
   stop(signal: AbortSignal): Promise<void>;
   /**
-   * Opens an exclusively owned resource; having this method makes the component an owner of resources. Called at most
-   * once at a time per key, only while the host owns the key. Must install `resource.fence` at the resource (if that
-   * can check fences) before it reads any state.
+   * Opens an exclusively owned resource; having this method makes the component an owner of resources. Called at most once at a time per key, only while
+   * the host owns the key. Must install `resource.fence` at the resource (if that can check fences) before it reads any state.
    */
   openResource?(resource: Resource): Promise<ResourceHandler>;
   /** Answers HTTP requests that need no ownership. Not used where `openResource` exists. */
   fetch?(request: Request): Promise<Response> | Response;
+  /** Answers a client that asks for a WebSocket, where nothing is owned; as `ResourceHandler.upgrade`. */
+  upgrade?(upgrade: WebSocketUpgrade): Promise<Response | void> | Response | void;
   /**
-   * Does the work of one run of a job, and resolves to what is worth keeping in its history (at most 4 KiB as JSON). Called once, after
-   * `start`, where the instance is a job; not called otherwise. One run of a job goes on at a time in the whole cluster. The signal
-   * aborts when the run has to stop: its time is over, the process stops, or the right to be the only run ends. A rejection, or an
-   * end after the abort, is a failure.
+   * Does the work of one run of a job, and resolves to what is worth keeping in its history (at most 4 KiB as JSON). Called once, after `start`, where
+   * the instance is a job; not called otherwise. One run of a job goes on at a time in the whole cluster. The signal aborts when the run has to stop:
+   * its time is over, the process stops, or the right to be the only run ends. A rejection, or an end after the abort, is a failure.
    */
   run?(run: JobRun, signal: AbortSignal): Promise<Json | void>;
   /**
@@ -62,6 +61,8 @@ export interface JobRun {
 export interface ResourceHandler {
   /** Answers a request for this key. The URL is the canonical one that the client asked for. */
   fetch(request: Request): Promise<Response> | Response;
+  /** Answers a client that asks for a WebSocket: by `upgrade.accept`, or by a Response that refuses it. An open one is a request in flight. */
+  upgrade?(upgrade: WebSocketUpgrade): Promise<Response | void> | Response | void;
   /**
    * The time that `Resource.alarm` asked for has come. Resolving settles the alarm; a rejection makes it come again, after a
    * growing pause. At least once: it may come twice when an owner dies in the middle.
@@ -74,6 +75,32 @@ export interface ResourceHandler {
   onMessage?(message: Message, delivery: Delivery): Promise<void>;
   /** Closes the resource: afterwards another process may open it. Called once, after in-flight requests finished. */
   close(): Promise<void>;
+}
+
+/** A client asks for a WebSocket. `accept` opens it, and throws for a `protocol` that is not among those that the client offers. */
+export interface WebSocketUpgrade {
+  readonly request: Request;
+  readonly protocols: readonly string[];
+  accept(events?: WebSocketEvents): WebSocketConnection;
+}
+
+export interface WebSocketEvents {
+  protocol?: string;
+  /** Called for one message after the other: the next one waits until this resolves. A rejection ends the socket with 1011. */
+  onMessage?(data: string | Uint8Array): Promise<void> | void;
+  /** Called once, however it ended. 1006: without a word. */
+  onClose?(code: number, reason: string): void;
+  /** The key moves, or this host stops: finish what has to be finished. When this resolves the socket ends with 1012. */
+  onLeaving?(): Promise<void> | void;
+}
+
+/** `bufferedBytes`: sent, but not yet taken by the client; above 8 MiB the socket is broken off. */
+export interface WebSocketConnection {
+  readonly protocol: string;
+  readonly bufferedBytes: number;
+  /** Resolves when more may be sent (`false`: the socket has ended), so wait for it before you send much. */
+  send(data: string | Uint8Array): Promise<boolean>;
+  close(code?: number, reason?: string): void;
 }
 
 /** The right to one resource. */
@@ -142,15 +169,10 @@ export interface ComponentContext {
 }
 
 /** What a publisher gets. */
-export interface PublisherContext {
-  readonly name: string;
-  readonly instanceId: string;
-  readonly processId: string;
-  readonly nodeName: string;
-  readonly settings: Settings;
-  readonly log: Logger;
-  readonly dataDirectory: string;
-}
+export type PublisherContext = Pick<
+  ComponentContext,
+  'name' | 'instanceId' | 'processId' | 'nodeName' | 'settings' | 'log' | 'dataDirectory'
+>;
 
 export type PublisherState = 'stopped' | 'started' | 'failed';
 
@@ -209,9 +231,8 @@ export interface SubscribeOptions {
   /** After how long without a sign of life from a process others get what it was handling, 1 s to 1 h; default 30 s. */
   ackWaitMs?: number;
   /**
-   * Messages with the same answer are handled one after the other, in the order in which they were published; a rejected one is tried
-   * again before those behind it. Only one process of the group may subscribe like this at a time; whoever does takes over what
-   * is unacknowledged, at once.
+   * Messages with the same answer are handled one after the other, in the order in which they were published; a rejected one is tried again before those
+   * behind it. Only one process of the group may subscribe like this at a time; whoever does takes over what is unacknowledged, at once.
    */
   orderBy?: (message: Message) => string;
 }
@@ -274,9 +295,8 @@ export interface Message {
   /** The media type of the content, for example `application/json`. */
   contentType?: string;
   /**
-   * Small facts beside the content. Some names have a meaning: `correlationId` names what the message belongs to, `traceparent` and
-   * `tracestate` are those of W3C Trace Context. The host sets them on what is published while it handles a message or a request,
-   * unless they are there.
+   * Small facts beside the content. Some names have a meaning: `correlationId` names what the message belongs to, `traceparent` and `tracestate` are
+   * those of W3C Trace Context. The host sets them on what is published while it handles a message or a request, unless they are there.
    */
   properties: Record<string, string>;
 }
@@ -314,10 +334,9 @@ export interface LeaseService {
    */
   watch(name: string, listener: (holder: LeaseHolder | null) => void): () => void;
   /**
-   * Runs `work` while the lease is held: acquires it (waiting for up to `waitMs`, default 0), renews it by remaining headroom, and
-   * aborts the signal before the lease can end elsewhere, by a monotonic deadline counted from before each call was sent. When the
-   * work has ended the lease is released. Contention is a value. Rejects with what `work` threw, or
-   * `HF_COORDINATION_UNAVAILABLE` when the store could not be asked at all.
+   * Runs `work` while the lease is held: acquires it (waiting for up to `waitMs`, default 0), renews it by remaining headroom, and aborts the signal
+   * before the lease can end elsewhere, by a monotonic deadline counted from before each call was sent. When the work has ended the lease is released.
+   * Contention is a value. Rejects with what `work` threw, or `HF_COORDINATION_UNAVAILABLE` when the store could not be asked at all.
    */
   hold<T>(
     name: string,
@@ -364,9 +383,8 @@ export interface Notes {
   /** Rejects with `HF_NOTE_INVALID`, `HF_COORDINATION_UNAVAILABLE`. */
   read(name: string): Promise<Note | null>;
   /**
-   * Writes if the note is still the one with this version (null: if there is none). `written: false` brings what is there instead. After a rejection with
-   * `HF_COORDINATION_UNAVAILABLE` it may have been written.
-   * @param name 1 to 128 letters, digits, `.`, `_`, `-` and `/`; of the instance's own
+   * Writes if the note is still the one with this version (null: if there is none). `written: false` brings what is there instead. After a rejection
+   * with `HF_COORDINATION_UNAVAILABLE` it may have been written. @param name 1 to 128 letters, digits, `.`, `_`, `-` and `/`; of the instance's own
    * @param text at most 64 KiB
    */
   write(

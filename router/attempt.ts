@@ -67,6 +67,7 @@ class LiveAttempt implements ResponseReceiver, Attempt {
         channel: '',
         body: whole ? body : null,
         more: !whole,
+        upgrade: request.exchange.upgrade,
       },
       this,
     );
@@ -85,7 +86,9 @@ class LiveAttempt implements ResponseReceiver, Attempt {
   }
 
   onHead({ status, headers, body, end }: ResponseHead): void {
-    if (this.#settled || status < 200) return; // informational answers end here
+    if (this.#settled) return;
+    // Informational answers end here; the one that opens a tunnel is final.
+    if (status < 200 && !(status === 101 && this.#request.exchange.upgrade)) return;
     this.#statusCode = status;
     const { exchange, requestId, onResponse } = this.#request;
     onResponse();

@@ -3,6 +3,8 @@ export interface Counters {
   requests: number;
   /** Requests inside the router now. */
   active: number;
+  /** WebSockets now. */
+  tunnels: number;
   /** How many had to wait for an owner. */
   held: number;
   /** How long they waited, all together, milliseconds. */
@@ -28,6 +30,7 @@ export function createCounters(): Counters {
   return {
     requests: 0,
     active: 0,
+    tunnels: 0,
     held: 0,
     heldMs: 0,
     heldInVain: 0,
@@ -50,6 +53,7 @@ export interface Bounded {
 /** Everything that the router holds on to for others. */
 export interface Bounds {
   requests: Bounded;
+  webSockets: Bounded;
   heldRequests: Bounded;
   /** Of request bodies, kept to be sent again. */
   heldBytes: Bounded;

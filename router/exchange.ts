@@ -27,6 +27,8 @@ export interface Exchange {
   readonly rawHeaders: readonly string[];
   /** IPv4 stays IPv4 on a socket that speaks both. */
   readonly remoteAddress: string;
+  /** It asks for a tunnel: after an answer 101 both bodies are bytes of another protocol. */
+  readonly upgrade: boolean;
   /** The client waits for `100 Continue` before it sends the body. */
   readonly expectsContinue: boolean;
   /** The length of the body that the request announces: 0 for none, null when it is chunked. */

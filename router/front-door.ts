@@ -50,10 +50,12 @@ export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
 
   function onExchange(exchange: Exchange): void {
     counters.requests += 1;
-    counters.active += 1;
+    if (exchange.upgrade) counters.tunnels += 1;
+    else counters.active += 1;
     active.add(exchange);
     exchange.onClose = () => {
-      counters.active -= 1;
+      if (exchange.upgrade) counters.tunnels -= 1;
+      else counters.active -= 1;
       active.delete(exchange);
     };
     const requestId = acceptableRequestId(soleValue(exchange, 'x-request-id')) ?? newId();
@@ -70,10 +72,14 @@ export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
   }
 
   async function serve(exchange: Exchange, requestId: string): Promise<HoldfastError | StatedError | null> {
-    if (counters.active > settings.maxRequests) {
+    if (!exchange.upgrade && counters.active > settings.maxRequests) {
       return new HoldfastError('HF_UNAVAILABLE', 'the router serves as many requests as it may already');
     }
-    const codings = exchange.announcedBytes === null ? exchange.values('transfer-encoding') : [];
+    if (exchange.upgrade && counters.tunnels > settings.maxWebSockets) {
+      return new HoldfastError('HF_UNAVAILABLE', 'the router carries as many WebSockets as it may already');
+    }
+    const codings =
+      exchange.announcedBytes === null && !exchange.upgrade ? exchange.values('transfer-encoding') : [];
     if (codings.some(coding => coding.toLowerCase() !== 'chunked') || codings.length > 1) {
       return new HoldfastError('HF_NOT_IMPLEMENTED', 'of transfer codings only chunked is understood');
     }
@@ -118,8 +124,6 @@ export function createFrontDoor(deps: FrontDoorDeps): FrontDoor {
     system,
     newRequestId: newId,
     onExchange,
-    onUpgrade: (request, socket) =>
-      refuseOnSocket(request, socket, 'WebSocket upgrades are not passed on yet'),
     onConnect: (request, socket) => refuseOnSocket(request, socket, 'CONNECT is not supported'),
   });
 

@@ -10,6 +10,7 @@ import { createHttpServer, HoldfastError, type System } from '#core';
 import type { Exchange } from './exchange.ts';
 import { FastConnection, type FastConnectionPorts } from './fast/connection.ts';
 import { NodeExchange } from './node-exchange.ts';
+import { TunnelExchange } from './tunnel-exchange.ts';
 
 export interface Listener {
   /**
@@ -32,8 +33,6 @@ export interface ListenerDeps {
   system: System;
   newRequestId: () => string;
   onExchange: (exchange: Exchange) => void;
-  /** A request to speak another protocol from here on. */
-  onUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
   onConnect: (request: IncomingMessage, socket: Duplex) => void;
 }
 
@@ -62,9 +61,11 @@ export function createListener({ system, ...deps }: ListenerDeps): Listener {
     onRequest: (request, response) => begin(new NodeExchange(request, response, false)),
     onExpectation: (request, response) => begin(new NodeExchange(request, response, true)),
     // Other upgrades (h2c) are offers that a server may pass over.
-    shouldUpgrade: request => request.headers.upgrade?.toLowerCase() === 'websocket',
+    shouldUpgrade: isWebSocket,
   });
-  server.on('upgrade', deps.onUpgrade);
+  server.on('upgrade', (request, socket, early) =>
+    begin(new TunnelExchange(request, socket as Socket, early)),
+  );
   server.on('connect', deps.onConnect);
   const [toNode] = server.listeners('connection') as [(this: Server, socket: Socket) => void];
   server.removeAllListeners('connection');
@@ -155,6 +156,12 @@ export function createListener({ system, ...deps }: ListenerDeps): Listener {
       cancelSweep();
     },
   };
+}
+
+/** One with a body is a request like any: the body would have to end before the tunnel begins. */
+function isWebSocket({ method, headers }: IncomingMessage): boolean {
+  const bodiless = headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0;
+  return method === 'GET' && bodiless && headers.upgrade?.toLowerCase() === 'websocket';
 }
 
 /** The time as HTTP writes it, made once a second. */

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { valuesIn, withoutIPv6Prefix, type BodyReader, type Exchange } from './exchange.ts';
 
 export class NodeExchange implements Exchange {
+  readonly upgrade = false;
   readonly expectsContinue: boolean;
   onDrain: (() => void) | null = null;
   onGone: (() => void) | null = null;

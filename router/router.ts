@@ -88,6 +88,7 @@ export function createRouter(deps: RouterDeps): Router {
         counters,
         bounds: {
           requests: { now: counters.active, max: settings.maxRequests },
+          webSockets: { now: counters.tunnels, max: settings.maxWebSockets },
           heldRequests: { now: room.waiting, max: settings.maxHeldRequests },
           heldBytes: { now: budget.taken, max: settings.maxHeldBytes },
           knownKeys: { now: owners.known, max: settings.maxKnownKeys },

@@ -10,6 +10,8 @@ export interface RouterSettings {
   trustForwardedHeaders: boolean;
   /** Requests inside the router at once. */
   maxRequests: number;
+  /** WebSockets at once. */
+  maxWebSockets: number;
   /** Requests that wait for an owner at once. */
   maxHeldRequests: number;
   /** Bytes of request bodies kept to be sent again, over all requests. */
@@ -30,6 +32,7 @@ const defaults: RouterSettings = {
   reusePort: false,
   trustForwardedHeaders: false,
   maxRequests: 4_096,
+  maxWebSockets: 20_000,
   maxHeldRequests: 1_024,
   maxHeldBytes: 64 * 1024 * 1024,
   replayBytes: 1024 * 1024,

@@ -2,7 +2,7 @@
  * What a request has for a body, ready to be sent as often as need be: nothing, a small one read as a whole (a slow
  * client then costs its owner nothing), or a stream of which the beginning is kept.
  */
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { HoldfastError } from '#core';
 import type { StatedError } from './answers.ts';
 import type { Exchange } from './exchange.ts';
@@ -44,6 +44,7 @@ export async function receiveUpload(
   options: UploadOptions,
 ): Promise<Upload | StatedError> {
   const { settings, budget } = options;
+  if (exchange.upgrade) return tunnelUpload(exchange);
   const announced = exchange.announcedBytes;
   if (announced === 0) return nothing;
   if (settings.maxBodyBytes > 0 && announced !== null && announced > settings.maxBodyBytes) {
@@ -79,6 +80,39 @@ export async function receiveUpload(
       // An owner may answer before it has read all. Unread data would stop the next request of this connection.
       exchange.discardBody();
     },
+  };
+}
+
+/** What the client sends through a tunnel: nothing before it is open, and nothing of it is kept. */
+function tunnelUpload(exchange: Exchange): Upload {
+  let out: Readable | null = null;
+  let begun = false;
+  return {
+    replayable: true,
+    open() {
+      const stream = new Readable({
+        read() {
+          if (begun) exchange.resumeBody();
+        },
+      });
+      stream.on('error', () => {}); // the attempt that reads this stream tells the same error itself
+      return (out = stream);
+    },
+    forget() {
+      begun = true;
+      exchange.readBody(
+        {
+          onData(chunk) {
+            if (!out!.push(chunk)) exchange.pauseBody();
+          },
+          onEnd: () => void out!.push(null),
+          onIdle() {},
+          onLost() {}, // the whole exchange is given up
+        },
+        0,
+      );
+    },
+    close: () => exchange.stopReading(),
   };
 }
 

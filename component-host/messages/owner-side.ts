@@ -57,6 +57,7 @@ export function withMessages({ component, mark, keyed }: OwnerSideOptions): Comp
     ...(component.openResource
       ? { openResource: async resource => wrapHandler(await component.openResource!(resource), resource) }
       : {}),
+    ...(component.upgrade ? { upgrade: component.upgrade.bind(component) } : {}),
     ...(component.run ? { run: component.run.bind(component) } : {}),
     ...(component.onMessage
       ? {

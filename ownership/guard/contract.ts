@@ -34,6 +34,11 @@ export interface OwnershipGuardOptions {
   onAuthorityLoss?: 'stop' | 'serveFenced';
   /** Called after `session` or `ownedKeys` may have changed. Must not throw. */
   onChange?: () => void;
+  /**
+   * Called when a key (null: every key) is given up as soon as the requests for it that are in flight have ended: what lasts
+   * should end now. Must not throw.
+   */
+  onGiveUp?: (key: ResourceKey | null) => void;
   /** Called with the new right to a key that was handed to another host and is in use. Must not throw. */
   onHandedOver?: (claim: Claim) => void;
   /**

@@ -267,6 +267,10 @@ class Guard implements OwnershipGuard {
         // Last, and after the word to the watchdog: rights have ended, and closing many keys may keep the loop busy for a while.
         for (const effect of effects) if (effect.type === 'close') this.#perform(effect);
         this.#afterStep(phase, keys);
+        if (next.type === 'drain') this.#options.onGiveUp?.(null);
+        else if (next.type === 'hand-off' && this.#state.keys.get(next.key)?.phase === 'draining') {
+          this.#options.onGiveUp?.(next.key);
+        }
       }
     } finally {
       this.#stepping = false;

@@ -18,6 +18,7 @@ const lastChunk = '0\r\n\r\n';
 const joinedBytesMax = 16 * 1024;
 
 export class FastExchange implements Exchange {
+  readonly upgrade = false;
   readonly expectsContinue = false;
   readonly head: Head;
   onDrain: (() => void) | null = null;

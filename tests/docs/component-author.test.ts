@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import type { RequestListener } from 'node:http';
-import type { Component, ComponentContext, Message, Resource } from '#core';
+import type { Component, ComponentContext, Message, Resource, WebSocketEvents } from '#core';
 import { makeContext } from '../components/sqlite-service/harness.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -28,7 +28,7 @@ describe('docs/component-author.md: its programs', () => {
       await copyFile(join(root, 'core/component.ts'), join(dirname(file), 'component.d.ts'));
       files.push(file);
     }
-    assert.equal(files.length, 4);
+    assert.equal(files.length, 5);
   });
   after(() => rm(directory, { recursive: true, force: true }));
 
@@ -147,6 +147,42 @@ describe('docs/component-author.md: its programs', () => {
     );
     assert.equal((await order('DELETE')).status, 204);
     assert.equal(alarms.at(-1), null);
+  });
+
+  it('the room tells everybody what somebody says, lets nobody in without a name, and says goodbye', async () => {
+    const { default: create } = (await import(join(directory, 'room/main.ts'))) as {
+      default: () => Component;
+    };
+    const handler = await create().openResource!({
+      key: '/room/a',
+      fence: 1n,
+      signal,
+      assertOwned() {},
+      alarm: async () => {},
+    });
+    async function enter(query: string) {
+      const heard: unknown[] = [];
+      let events: WebSocketEvents = {};
+      const refused = await handler.upgrade!({
+        request: new Request(`http://localhost/room/a${query}`),
+        protocols: ['room.1'],
+        accept(given = {}) {
+          events = given;
+          const send = async (data: unknown) => heard.push(data) > 0;
+          return { protocol: given.protocol ?? '', bufferedBytes: 0, send, close() {} };
+        },
+      });
+      return { heard, events, refused };
+    }
+    assert.equal((await enter('')).refused!.status, 400);
+    const [ada, bob] = [await enter('?name=ada'), await enter('?name=bob')];
+    assert.equal(ada.events.protocol, 'room.1');
+    await ada.events.onMessage!('hello');
+    ada.events.onClose!(1000, '');
+    await bob.events.onMessage!('bye');
+    await bob.events.onLeaving!();
+    assert.deepEqual(ada.heard, ['ada: hello']);
+    assert.deepEqual(bob.heard, ['ada: hello', 'bob: bye', '/room/a moves']);
   });
 
   it('the adapter passes requests and answers through whole', async () => {

@@ -111,8 +111,7 @@ describe('connections that begin on the fast path', () => {
     const listener = createListener({
       system: createSystem(),
       newRequestId: () => 'id',
-      onExchange: here.onExchange,
-      onUpgrade: end,
+      onExchange: exchange => (exchange.upgrade ? exchange.destroy() : here.onExchange(exchange)),
       onConnect: end,
     });
     await listener.listen({ host: '127.0.0.1', port: 0, reusePort: false });

@@ -30,7 +30,8 @@ describe('streaming', () => {
     return httpRequest({ host: '127.0.0.1', port: router.address().port, path, agent: false, ...options });
   }
 
-  it('carries 50 MiB up and down with bounded memory', async () => {
+  it('carries 50 MiB up and down with bounded memory', async function () {
+    this.timeout(60_000);
     await fixture.host({
       handler: async (request, response) => {
         await pipeline(request, response);
