@@ -91,8 +91,14 @@ class LiveAttempt implements ResponseReceiver, Attempt {
     if (status < 200 && !(status === 101 && this.#request.exchange.upgrade)) return;
     this.#statusCode = status;
     const { exchange, requestId, onResponse } = this.#request;
+    try {
+      exchange.respond(status, responseHeaders(status, headers, { owner: this.#owner, requestId }));
+    } catch (error) {
+      // A host would not say such a thing; a component that has got hold of its host might.
+      this.#sent.cancel();
+      return this.#fail({ type: 'broken', text: (error as Error).message });
+    }
     onResponse();
-    exchange.respond(status, responseHeaders(status, headers, { owner: this.#owner, requestId }));
     if (end) {
       // The client's connection may keep the bytes for longer than this call.
       if (body === null) exchange.end();

@@ -110,7 +110,7 @@ class Journey {
       trust: settings.trustForwardedHeaders,
     });
     if (owners.kind(route.pool) !== 'balanced') this.#keyOf(); // a key that cannot be is not worth a wait
-    const upload = await receiveUpload(exchange, {
+    const receiving = receiveUpload(exchange, {
       settings,
       budget,
       onProblem: problem => {
@@ -118,12 +118,13 @@ class Journey {
         this.#cancel();
       },
     });
+    const upload = receiving instanceof Promise ? await receiving : receiving;
     if (this.#gone) return null;
     if ('statusCode' in upload) return upload;
     this.#upload = upload;
     this.#holdFromNow();
     for (;;) {
-      const target = await this.#findTarget();
+      const target = this.#cachedTarget() ?? (await this.#findTarget());
       if (this.#gone || this.#uploadProblem) return this.#uploadProblem;
       if (target instanceof HoldfastError) {
         if (this.#brokenAttempts === 0) return target;
@@ -169,12 +170,16 @@ class Journey {
     this.#deadlineMs = this.#deps.system.clock.monotonicMs() + this.#incoming.holdMs;
   }
 
-  /** Waits for an owner if need be; an error when there is none in time. */
+  /** The owner, if nothing speaks against the one that is remembered. */
+  #cachedTarget(): Target | null {
+    if (this.#failed !== null) return null;
+    return this.#deps.search.immediate(this.#incoming.route.pool, this.#keyOf);
+  }
+
+  /** Waits for an owner; an error when there is none in time. */
   async #findTarget(): Promise<Target | HoldfastError> {
     const { search, room, counters, system } = this.#deps;
     const { pool } = this.#incoming.route;
-    const cached = this.#failed === null ? search.immediate(pool, this.#keyOf) : null;
-    if (cached) return cached;
     const place = room.enter();
     if (!place) {
       counters.heldFull += 1;

@@ -7,7 +7,9 @@ import type { Socket } from 'node:net';
 import { valuesIn, withoutIPv6Prefix, type BodyReader, type Exchange } from './exchange.ts';
 
 const { STATUS_CODES } = process.getBuiltinModule('node:http');
-const headersForm = /^(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\x80-\xff]*\r\n)*$/;
+/** Framing is not the owner's to say. */
+const headersForm =
+  /^(?:(?!connection:|keep-alive:|transfer-encoding:|upgrade:)[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\x80-\xff]*\r\n)*$/i;
 /** How long a client may take to notice that its connection has ended. */
 const lingerMs = 1_000;
 

@@ -38,11 +38,14 @@ const tooSlow: StatedError = {
 
 const nothing: Upload = { replayable: true, open: () => null, forget() {}, close() {} };
 
-/** @throws HoldfastError HF_REQUEST_TOO_LARGE. Resolves to an error that has no code of its own. */
-export async function receiveUpload(
+/**
+ * At once where there is nothing to wait for. An error that has no code of its own is a result.
+ * @throws HoldfastError HF_REQUEST_TOO_LARGE
+ */
+export function receiveUpload(
   exchange: Exchange,
   options: UploadOptions,
-): Promise<Upload | StatedError> {
+): Upload | Promise<Upload | StatedError> {
   const { settings, budget } = options;
   if (exchange.upgrade) return tunnelUpload(exchange);
   const announced = exchange.announcedBytes;
@@ -52,10 +55,13 @@ export async function receiveUpload(
   }
   if (announced !== null && announced <= smallBytesMax && budget.take(announced)) {
     if (exchange.expectsContinue) exchange.writeContinue();
-    const whole = exchange.takeBody() ?? (await readSmallBody(exchange, clientIdleMs));
-    if (whole) return { ...nothing, open: () => whole, close: () => budget.give(announced) };
-    budget.give(announced);
-    return tooSlow;
+    const taken = exchange.takeBody();
+    if (taken) return smallUpload(taken, budget);
+    return readSmallBody(exchange, clientIdleMs).then(whole => {
+      if (whole) return smallUpload(whole, budget);
+      budget.give(announced);
+      return tooSlow;
+    });
   }
   const body = createRequestBody(exchange, {
     bytesMax: settings.maxBodyBytes,
@@ -81,6 +87,10 @@ export async function receiveUpload(
       exchange.discardBody();
     },
   };
+}
+
+function smallUpload(whole: Buffer, budget: ByteBudget): Upload {
+  return { ...nothing, open: () => whole, close: () => budget.give(whole.length) };
 }
 
 /** What the client sends through a tunnel: nothing before it is open, and nothing of it is kept. */

@@ -12,7 +12,9 @@ const { STATUS_CODES } = process.getBuiltinModule('node:http');
 /** How the end of the response's body shows. */
 type Framing = 'none' | 'length' | 'chunked';
 
-const headersForm = /^(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\x80-\xff]*\r\n)*$/;
+/** Framing is not the owner's to say. */
+const headersForm =
+  /^(?:(?!connection:|keep-alive:|transfer-encoding:|upgrade:)[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\x80-\xff]*\r\n)*$/i;
 const lastChunk = '0\r\n\r\n';
 /** What is not longer goes out in one piece with what stands before it. */
 const joinedBytesMax = 16 * 1024;
