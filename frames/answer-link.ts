@@ -138,7 +138,6 @@ export class AnswerLink extends Link {
   /** Tells the peer to send nothing new; the connection ends when it has agreed and everything is answered. */
   leave(): void {
     if (this.closed || this.#leaving !== 'no') return;
-    if (!this.trusted) return this.closeNow(null);
     this.#leaving = 'said';
     this.goaway(goawayCode.leaving, 'the host is leaving');
   }

@@ -12,7 +12,7 @@ import {
   streamsMax,
 } from './layout.ts';
 import { Link, type Goaway, type LinkPorts } from './link.ts';
-import { FrameStream, type ResetCode } from './stream.ts';
+import { FrameStream, type BodyReceiver, type ResetCode } from './stream.ts';
 import type { RequestHead } from './writer.ts';
 
 /** How a request ended without an answer, or without the whole of one. */
@@ -67,7 +67,7 @@ export interface OutgoingRequest {
   resume(): void;
 }
 
-class LiveRequest extends FrameStream implements OutgoingRequest {
+class LiveRequest extends FrameStream implements OutgoingRequest, BodyReceiver {
   readonly taker: ResponseReceiver;
   headSeen = false;
   /** When it began to wait for the answer, monotonic milliseconds. */
@@ -79,14 +79,7 @@ class LiveRequest extends FrameStream implements OutgoingRequest {
     super(id, link, false);
     this.taker = taker;
     this.sinceMs = sinceMs;
-    this.receiver = {
-      onData: chunk => taker.onData(chunk),
-      onEnd: trailers => {
-        this.stopSending();
-        taker.onEnd(trailers);
-      },
-      onReset: (code, text) => taker.onFailure({ type: failureOf(code), text }),
-    };
+    this.receiver = this;
   }
 
   /** The answer is whole: what is left of the request's body is of no use. */
@@ -96,6 +89,19 @@ class LiveRequest extends FrameStream implements OutgoingRequest {
 
   cancel(): void {
     this.reset(resetCode.cancelled);
+  }
+
+  onData(chunk: Buffer): boolean {
+    return this.taker.onData(chunk);
+  }
+
+  onEnd(trailers: string | null): void {
+    this.stopSending();
+    this.taker.onEnd(trailers);
+  }
+
+  onReset(code: ResetCode, text: string): void {
+    this.taker.onFailure({ type: failureOf(code), text });
   }
 
   protected override drained(): void {

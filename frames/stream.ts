@@ -38,6 +38,9 @@ export interface BodyReceiver {
 /** What is smaller is copied, so that a few bytes that wait do not keep a large chunk. */
 const copyBytesMax = 8 * 1024;
 
+/** Shared: most streams never have anything that waits. */
+const none: Buffer[] = Object.freeze<Buffer[]>([]) as Buffer[];
+
 export class FrameStream {
   readonly id: number;
   readonly #wire: Wire;
@@ -47,7 +50,7 @@ export class FrameStream {
 
   #localEnded = false;
   #sendWindow = windowBytes;
-  #unsent: Buffer[] = [];
+  #unsent: Buffer[] = none;
   #endUnsent = false;
   #trailersUnsent: string | null = null;
   #wantsDrain = false;
@@ -58,7 +61,7 @@ export class FrameStream {
   #allowance = windowBytes;
   #taken = 0;
   #paused = false;
-  #waiting: Buffer[] = [];
+  #waiting: Buffer[] = none;
   /** The peer has said the last of it, but the receiver has not seen it yet. */
   #endWaiting = false;
   #discarding = false;
@@ -134,7 +137,7 @@ export class FrameStream {
   protected discard(text: string): void {
     if (this.closed || this.#discarding) return;
     this.#discarding = true;
-    this.#waiting = [];
+    this.#waiting = none;
     const unread = this.#endWaiting || !this.#remoteEnded;
     this.#endWaiting = false;
     if (unread) this.receiver?.onReset(resetCode.cancelled, text);
@@ -156,7 +159,7 @@ export class FrameStream {
     this.#allowance -= length;
     if (length > 0 && !this.#discarding) {
       const part = bytes.subarray(start, end);
-      if (this.#paused) this.#waiting.push(length <= copyBytesMax ? Buffer.from(part) : part);
+      if (this.#paused) this.#keep(length <= copyBytesMax ? Buffer.from(part) : part);
       else this.#hand(part);
     }
     return (flags & flag.end) === 0 ? null : this.endReceived(null);
@@ -222,6 +225,7 @@ export class FrameStream {
     if (at < chunk.length) {
       const rest = at === 0 ? chunk : chunk.subarray(at);
       if (again) this.#unsent.unshift(rest);
+      else if (this.#unsent === none) this.#unsent = [rest];
       else this.#unsent.push(rest);
       return false;
     }
@@ -243,6 +247,11 @@ export class FrameStream {
     if (this.closed) return;
     this.#taken += chunk.length;
     if (this.#taken >= this.#window / 2) this.#askForMore();
+  }
+
+  #keep(chunk: Buffer): void {
+    if (this.#waiting === none) this.#waiting = [chunk];
+    else this.#waiting.push(chunk);
   }
 
   #askForMore(): void {
@@ -277,8 +286,8 @@ export class FrameStream {
     if (this.closed) return;
     this.closed = true;
     if (this.#window > windowBytes) this.#wire.shrink(this.#window - windowBytes);
-    this.#unsent = [];
-    this.#waiting = [];
+    this.#unsent = none;
+    this.#waiting = none;
     this.#wire.over(this);
   }
 }
