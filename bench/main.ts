@@ -20,6 +20,7 @@ import { failover } from './scenarios/failover.ts';
 import { hosts } from './scenarios/hosts.ts';
 import { lookup } from './scenarios/lookup.ts';
 import { memory } from './scenarios/memory.ts';
+import { messages } from './scenarios/messages.ts';
 import { move } from './scenarios/move.ts';
 import { placement } from './scenarios/placement.ts';
 import { planScale } from './scenarios/plan-scale.ts';
@@ -46,6 +47,7 @@ const scenarios = [
   renewals,
   lookup,
   memory,
+  messages,
   agentsScenario,
   planScale,
   placement,
