@@ -98,6 +98,7 @@ function build(options: ApiOptions): FastifyInstance {
         removeAdditional: false,
         allErrors: true,
         verbose: true,
+        code: { optimize: false },
         validateSchema: false, // they are ours, and checking one first takes longer than compiling it
       },
     },

@@ -28,6 +28,7 @@ const configuration = [
 /** By how much a file's time may lag behind the clock. */
 const clockStepMs = 50;
 const keepMs = 7 * 86_400_000;
+const keepCount = 10;
 
 /** What `bin/programs.js` reads. Paths are relative to the project. */
 export interface Current {
@@ -82,12 +83,18 @@ async function place(folder: string, files: readonly { name: string; code: Buffe
   }
 }
 
-/** Clusters that run may still load parts of theirs, so bundles stay for a week. */
+/** What runs may still load parts of its bundle, long after it was replaced: the latest stay, and all of the last week. */
 async function removeOld(root: string, id: string, nowMs: number): Promise<void> {
+  const found: { path: string; modifiedMs: number }[] = [];
   for (const name of await readdir(root)) {
     if (name === id || name === 'current.json') continue;
-    const found = await stat(join(root, name)).catch(() => null); // somebody else removes it too
-    if (found && nowMs - found.mtimeMs > keepMs) await rm(join(root, name), { recursive: true, force: true });
+    const path = join(root, name);
+    const facts = await stat(path).catch(() => null); // somebody else removes it too
+    if (facts) found.push({ path, modifiedMs: facts.mtimeMs });
+  }
+  found.sort((a, b) => b.modifiedMs - a.modifiedMs);
+  for (const { path, modifiedMs } of found.slice(keepCount)) {
+    if (nowMs - modifiedMs > keepMs) await rm(path, { recursive: true, force: true });
   }
 }
 
