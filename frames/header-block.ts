@@ -15,7 +15,7 @@ export function headerBlock(flat: readonly string[]): string {
 }
 
 const nameForm = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-// eslint-disable-next-line no-control-regex -- tab is the one control character that a value may hold
+/** Tab is the one control character that a value may hold. */
 const valueForm = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 /** Flat: name, value, name, … */
