@@ -29,7 +29,7 @@ export const LIMITS = {
   /** How deep arrays and objects of a document may lie in each other. */
   documentDepthMax: 100,
   /** How long checking the schema of a package, or settings by it, may hold up the process. */
-  schemaCheckMsMax: 1_000,
+  schemaCheckMsMax: 3_000,
   sessionTtlMsMin: 500,
   sessionTtlMsMax: 300_000,
 } as const;

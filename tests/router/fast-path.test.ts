@@ -72,6 +72,7 @@ function recorder(): { seen: Seen[]; onExchange: (exchange: Exchange) => void } 
     const { method, target, rawHeaders } = exchange;
     const entry: Seen = { head: { method, target, rawHeaders }, body: null };
     seen.push(entry);
+    if (exchange.expectsContinue) exchange.writeContinue(); // a client that was not invited gets its answer and no further one
     const answer = (body: string) => {
       entry.body = body;
       exchange.respond(200, ['content-length', '2']);
@@ -97,10 +98,38 @@ describe('connections that begin on the fast path', () => {
       socket.write(piece);
       await new Promise(resolve => setImmediate(resolve));
     }
-    // The end, for both servers: a last request that asks for it, or that cannot be one.
+    // The end, for both servers: a last request that asks for it, or that cannot be one. Or it is part of a body that never ends.
     socket.write('GET /last HTTP/1.1\r\nhost: last\r\nconnection: close\r\n\r\n\0');
+    const endless = setTimeout(() => socket.destroy(), 1_000);
     await all;
+    clearTimeout(endless);
     socket.destroy();
+  }
+
+  /** Requests of both readers, with nothing wrong, in an order of chance. */
+  function plainStream(random: () => number): Buffer {
+    const requests = [
+      'GET /a?b=c HTTP/1.1\r\nhost: h\r\n\r\n',
+      'HEAD /a HTTP/1.1\r\nhost: h\r\nx-a: 1\r\nx-a: 2\r\n\r\n',
+      'POST /a HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n\r\nhello',
+      'PUT /a HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n',
+      'POST /a HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n',
+      'POST /a HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\nx',
+      'PROPFIND /a HTTP/1.1\r\nhost: h\r\n\r\n',
+    ];
+    const count = 1 + Math.floor(random() * 5);
+    const chosen = Array.from({ length: count }, () => requests[Math.floor(random() * requests.length)]!);
+    return Buffer.from(chosen.join(''));
+  }
+
+  function cut(bytes: Buffer, random: () => number): Buffer[] {
+    const pieces: Buffer[] = [];
+    for (let at = 0; at < bytes.length;) {
+      const next = random() < 0.5 ? bytes.length : at + 1 + Math.floor(random() * 60);
+      pieces.push(bytes.subarray(at, next));
+      at = next;
+    }
+    return pieces;
   }
 
   it('are read as node:http reads them, whatever comes in whatever pieces', async function () {
@@ -115,36 +144,41 @@ describe('connections that begin on the fast path', () => {
       onConnect: end,
     });
     await listener.listen({ host: '127.0.0.1', port: 0, reusePort: false });
-    const node = createServer((request, response) =>
-      there.onExchange(new NodeExchange(request, response, false)),
+    const node = createServer(
+      // As the router: other upgrades are offers that a server may pass over.
+      { shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket' },
+      (request, response) => there.onExchange(new NodeExchange(request, response, false)),
     );
     node.on('upgrade', end).on('connect', end).listen(0, '127.0.0.1');
     await once(node, 'listening');
     const seed = Math.floor(performance.timeOrigin) % 1_000_000_007;
     const random = randomFrom(seed);
     try {
-      for (let round = 0; round < 60; round += 1) {
-        const streams = [hostileStream(random), hostileStream(random)];
+      for (let round = 0; round < 120; round += 1) {
+        const plain = round % 2 === 0;
+        const streams = plain ? [plainStream(random)] : [hostileStream(random), hostileStream(random)];
         const bytes = Buffer.concat([Buffer.from('GET /first HTTP/1.1\r\nhost: h\r\n\r\n'), ...streams]);
-        const pieces: Buffer[] = [];
-        for (let at = 0; at < bytes.length;) {
-          const next = random() < 0.5 ? bytes.length : at + 1 + Math.floor(random() * 60);
-          pieces.push(bytes.subarray(at, next));
-          at = next;
-        }
+        const pieces = cut(bytes, random);
         await send(listener.address().port, pieces);
         await send((node.address() as AddressInfo).port, pieces);
         const [mine, nodes] = [here.seen.splice(0), there.seen.splice(0)];
         const facts = `seed ${seed}, round ${round}: ${JSON.stringify(bytes.toString('latin1'))}`;
+        if (plain) {
+          assert.deepEqual(mine, nodes, facts);
+          assert.equal((mine.at(-1)!.head as { target: string }).target, '/last', facts);
+          continue;
+        }
+        // With an error a connection ends, and when that meets what is still on its way is a matter of time.
+        const both = Math.min(mine.length, nodes.length);
         assert.deepEqual(
-          mine.map(one => one.head),
-          nodes.map(one => one.head),
+          mine.slice(0, both).map(one => one.head),
+          nodes.slice(0, both).map(one => one.head),
           facts,
         );
-        // Node drops a body that has come when garbage follows it in the same packet.
-        mine.forEach(({ body }, index) =>
-          assert.ok(body === nodes[index]!.body || nodes[index]!.body === null, facts),
-        );
+        for (let index = 0; index < both; index++) {
+          const [ours, theirs] = [mine[index]!.body, nodes[index]!.body];
+          assert.ok(ours === null || theirs === null || ours === theirs, facts);
+        }
       }
     } finally {
       node.close();
