@@ -22,6 +22,8 @@ export interface AgentLink {
   open(): void;
   /** Tells the agent the present status, soon; changes in quick succession make one message. */
   report(): void;
+  /** Tells the agent the present status at once. Resolves when it knows it, or cannot be told. */
+  tell(): Promise<void>;
   /** Idempotent. */
   close(): void;
 }
@@ -29,6 +31,8 @@ export interface AgentLink {
 const retryFirstMs = 50;
 const retryMaxMs = 500;
 const reportEveryMs = 100;
+/** How long an agent may take to acknowledge a status. */
+const acknowledgedMs = 1_000;
 
 export function createAgentLink(options: AgentLinkOptions): AgentLink {
   const { system, log, launch } = options;
@@ -126,6 +130,19 @@ export function createAgentLink(options: AgentLinkOptions): AgentLink {
     });
   }
 
+  async function tell(): Promise<void> {
+    if (!channel || ending.signal.aborted) return;
+    cancelReport?.();
+    cancelReport = null;
+    const status = options.status();
+    reported = JSON.stringify(status);
+    try {
+      await channel.request('status', status, { timeoutMs: acknowledgedMs });
+    } catch (error) {
+      log.debug({ err: error }, 'the agent did not acknowledge the status');
+    }
+  }
+
   function close(): void {
     ending.abort();
     cancelOrphan?.();
@@ -133,5 +150,5 @@ export function createAgentLink(options: AgentLinkOptions): AgentLink {
     channel?.close();
   }
 
-  return { open: () => void keepConnected(), report, close };
+  return { open: () => void keepConnected(), report, tell, close };
 }

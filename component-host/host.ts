@@ -161,8 +161,8 @@ export async function startHost({
 
   async function close(): Promise<void> {
     server?.dismissClients();
-    // The agent has to get its last answer before its connection ends.
-    link.report();
+    // An agent that did not know would take a host that was asked to end for one that failed, and start it again.
+    await link.tell();
     await system.timers.sleep(answerMs);
     link.close();
     await server?.close();

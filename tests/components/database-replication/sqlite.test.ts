@@ -124,10 +124,14 @@ describe('database-replication: from SQLite to SQLite', function () {
     await follows(newer);
     source.exec(`INSERT INTO people VALUES (1, 'Ada', 36)`);
     await same();
-    await until('the older one notices', async () =>
-      older.logs.some(({ facts }) => (facts as { code?: string }).code === 'HF_FENCED'),
-    );
-    assert.equal((await newer.status()).rows, 1);
+    // It notices with the first change that it sees before the newer one has taken it away.
+    let id = 1;
+    await until('the older one notices', async () => {
+      source.exec(`INSERT INTO people VALUES (${(id += 1)}, 'Bob ${id}', 1)`);
+      return older.logs.some(({ facts }) => (facts as { code?: string }).code === 'HF_FENCED');
+    });
+    await same();
+    assert.equal((await newer.status()).rows, id);
     assert.match((await older.status()).error?.message ?? '', /has seen the fence 2, ours is 1/);
   });
 
