@@ -89,6 +89,15 @@ export function valuesIn(rawHeaders: readonly string[], name: string): readonly 
   return values ?? none;
 }
 
+/** Framing is not the owner's to say. */
+const sendableLines =
+  /^(?:(?!connection:|keep-alive:|transfer-encoding:|upgrade:)[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\x80-\xff]*\r\n)*$/i;
+
+/** Of the header lines of a response, before they are written to a socket as they are. @throws TypeError for what would break its framing */
+export function assertSendable(lines: string): void {
+  if (!sendableLines.test(lines)) throw new TypeError('a header of the response cannot be sent');
+}
+
 export function withoutIPv6Prefix(address: string | undefined): string {
   if (address === undefined) return 'unknown';
   return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address;

@@ -4,12 +4,9 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import { valuesIn, withoutIPv6Prefix, type BodyReader, type Exchange } from './exchange.ts';
+import { assertSendable, valuesIn, withoutIPv6Prefix, type BodyReader, type Exchange } from './exchange.ts';
 
 const { STATUS_CODES } = process.getBuiltinModule('node:http');
-/** Framing is not the owner's to say. */
-const headersForm =
-  /^(?:(?!connection:|keep-alive:|transfer-encoding:|upgrade:)[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\x80-\xff]*\r\n)*$/i;
 /** How long a client may take to notice that its connection has ended. */
 const lingerMs = 1_000;
 
@@ -108,7 +105,7 @@ export class TunnelExchange implements Exchange {
     let lines = '';
     for (let index = 0; index < headers.length; index += 2)
       lines += `${headers[index]}: ${headers[index + 1]}\r\n`;
-    if (!headersForm.test(lines)) throw new TypeError('a header of the response cannot be sent');
+    assertSendable(lines);
     this.headSent = true;
     const connection = statusCode === 101 ? 'connection: upgrade\r\nupgrade: websocket' : 'connection: close';
     this.#socket.write(

@@ -8,6 +8,7 @@ import {
   type Component,
   type ComponentContext,
   type Delivery,
+  type HoldOutcome,
   type LeaseService,
   type InstanceId,
   type Message,
@@ -89,6 +90,20 @@ export async function makeTestContext(options: TestContextOptions): Promise<Test
 
 export function leasesInMemory(system: System = createSystem()): LeaseService {
   return createInMemoryLeases({ system, enter: () => Promise.resolve() });
+}
+
+/** For a process by itself: whatever it wants to hold it has, for ever, under this fence. */
+export function leaseHeldUnder(fence: bigint): LeaseService {
+  return {
+    ...leasesInMemory(),
+    async hold<T>(
+      _: string,
+      __: object,
+      work: (signal: AbortSignal, lease: { fence: bigint }) => Promise<T>,
+    ): Promise<HoldOutcome<T>> {
+      return { acquired: true, value: await work(never, { fence }), fence, heldToTheEnd: true };
+    },
+  };
 }
 
 export function notesInMemory(): Notes {
